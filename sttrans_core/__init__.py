@@ -1,0 +1,1 @@
+"""ST-Trans: spatio-temporal forecasting with attention that can be seen."""

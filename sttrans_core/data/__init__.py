@@ -1,0 +1,1 @@
+"""Loading, simulating and windowing labelled data."""

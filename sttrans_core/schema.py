@@ -1,0 +1,273 @@
+"""The labelled contracts: what a dataset, a forecast and an alignment look like at every public border.
+
+Tensors live inside the model only. Everything a user hands in or gets back is an `xarray.Dataset`
+that carries its coordinates, units and origin, and that these checks have accepted.
+"""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+__all__ = [
+    "ALIGNMENT_VARIABLES",
+    "DATASET_ATTRS",
+    "FORECAST_VARIABLES",
+    "SchemaError",
+    "check_alignment",
+    "check_dataset",
+    "check_forecast",
+    "interval_of",
+    "steps_per_day",
+]
+
+DATASET_ATTRS = ("units", "interval", "title", "source", "licence", "synthetic", "quantity")
+FORECAST_VARIABLES = ("forecast", "lower", "upper", "target")
+ALIGNMENT_VARIABLES = {
+    "weight": ("query_node", "segment", "head", "source"),
+    "covered_mass": ("query_node", "segment", "head"),
+    "source_node": ("query_node", "segment", "source"),
+    "source_node_index": ("query_node", "segment", "source"),
+    "source_step": ("query_node", "segment", "source"),
+    "source_time": ("query_node", "segment", "source"),
+    "source_latitude": ("query_node", "segment", "source"),
+    "source_longitude": ("query_node", "segment", "source"),
+    "source_value": ("query_node", "segment", "source"),
+    "in_window": ("query_node", "segment", "source"),
+    "valid": ("query_node", "segment", "source"),
+}
+
+
+class SchemaError(ValueError):
+    """A dataset, forecast or alignment does not keep the labelled contract."""
+
+
+def _require(holds: bool, must: str, got: object, todo: str) -> None:
+    if not holds:
+        raise SchemaError(f"{must}; got {got}. {todo}")
+
+
+def check_dataset(dataset: xr.Dataset) -> xr.Dataset:
+    """Accept a node dataset that keeps the contract, or refuse it with one sentence.
+
+    The contract: `target(time, node)` in floating point with NaN as the only mark of a missing
+    value; strictly increasing times at a constant interval; unique text ids; `latitude` and
+    `longitude` in degrees per node; the attributes of `DATASET_ATTRS`.
+
+    Args:
+        dataset: The dataset to check; it is not changed.
+
+    Returns:
+        The same dataset.
+
+    Raises:
+        SchemaError: Any point of the contract does not hold.
+    """
+    _require(
+        isinstance(dataset, xr.Dataset) and "target" in dataset,
+        "A dataset must be an xarray.Dataset with a variable 'target'",
+        list(dataset) if isinstance(dataset, xr.Dataset) else type(dataset).__name__,
+        "Build one with from_table or load_dataset.",
+    )
+    target = dataset["target"]
+    _require(
+        target.dims == ("time", "node"),
+        "'target' must have the dims ('time', 'node')",
+        target.dims,
+        "Transpose or rename the dims.",
+    )
+    _require(
+        target.dtype.kind == "f",
+        "'target' must hold floating point numbers",
+        target.dtype,
+        "Convert it, with NaN where a reading is missing.",
+    )
+    _require(
+        target.sizes["time"] >= 2 and target.sizes["node"] >= 1,
+        "A dataset must have at least 2 time steps and 1 node",
+        f"{target.sizes['time']} steps and {target.sizes['node']} nodes",
+        "Load a longer series.",
+    )
+    _check_values(target)
+    missing = [name for name in DATASET_ATTRS if name not in dataset.attrs]
+    _require(
+        not missing,
+        f"A dataset must carry the attributes {', '.join(DATASET_ATTRS)}",
+        f"none for {', '.join(missing)}",
+        "Set dataset.attrs.",
+    )
+    _check_time(dataset)
+    _check_nodes(dataset)
+    return dataset
+
+
+def _check_values(target: xr.DataArray) -> None:
+    values = target.values
+    _require(
+        not np.isinf(values).any(),
+        "Readings must be finite or NaN",
+        f"{int(np.isinf(values).sum())} infinite readings",
+        "Mark missing readings with NaN.",
+    )
+    _require(
+        not np.isnan(values).all(),
+        "A dataset must hold at least one observed reading",
+        "only missing ones",
+        "Check the mark of missing values that was used when it was read.",
+    )
+
+
+def _check_time(dataset: xr.Dataset) -> None:
+    time = dataset["time"].values
+    _require(
+        np.issubdtype(time.dtype, np.datetime64),
+        "'time' must hold time stamps (datetime64)",
+        time.dtype,
+        "Parse the time column first.",
+    )
+    steps = np.diff(time)
+    bad = np.flatnonzero(steps <= np.timedelta64(0))
+    _require(
+        bad.size == 0,
+        "Times must be strictly increasing",
+        f"{time[bad[0] + 1] if bad.size else ''} after {time[bad[0]] if bad.size else ''}",
+        "Sort the rows and drop duplicates.",
+    )
+    uneven = np.flatnonzero(steps != steps[0])
+    _require(
+        uneven.size == 0,
+        "The interval between times must be constant",
+        f"{steps[0]} at first but {steps[uneven[0]] if uneven.size else ''} after "
+        f"{time[uneven[0]] if uneven.size else ''}",
+        "Reindex to a regular interval, with NaN in the gaps.",
+    )
+    stated = pd.Timedelta(pd.tseries.frequencies.to_offset(dataset.attrs["interval"]))
+    _require(
+        stated == pd.Timedelta(steps[0]),
+        "attrs['interval'] must be the interval of 'time'",
+        f"{dataset.attrs['interval']!r} with times {pd.Timedelta(steps[0])} apart",
+        "Correct the attribute.",
+    )
+
+
+def _check_nodes(dataset: xr.Dataset) -> None:
+    for name in ("node", "latitude", "longitude"):
+        _require(
+            name in dataset.coords and dataset[name].dims == ("node",),
+            f"A dataset must have the coordinate '{name}' along 'node'",
+            list(dataset.coords),
+            "Join the sensor locations by id.",
+        )
+    ids = dataset["node"].values
+    _require(
+        ids.dtype.kind in "UO" and all(isinstance(i, str) for i in ids.tolist()),
+        "Node ids must be text",
+        ids.dtype,
+        "Convert them with str.",
+    )
+    duplicated = pd.Index(ids)[pd.Index(ids).duplicated()]
+    _require(
+        duplicated.empty,
+        "Node ids must be unique",
+        f"{duplicated[0] if len(duplicated) else ''!r} twice",
+        "Drop or rename the duplicates.",
+    )
+    for name, bound in (("latitude", 90.0), ("longitude", 360.0)):
+        values = dataset[name].values
+        _require(
+            bool(np.isfinite(values).all() and (np.abs(values) <= bound).all()),
+            f"'{name}' must be finite and within {bound:g} degrees",
+            f"values from {np.min(values)} to {np.max(values)}",
+            "Check the column order and the coordinate system (EPSG:4326 is expected).",
+        )
+    if "adjacency" in dataset:
+        shape = dataset["adjacency"].shape
+        _require(
+            shape == (len(ids), len(ids)),
+            "'adjacency' must be square over the nodes",
+            f"shape {shape} with {len(ids)} nodes",
+            "Reorder it to the ids of the dataset.",
+        )
+
+
+def check_forecast(forecast: xr.Dataset) -> xr.Dataset:
+    """Accept a labelled forecast, or say which variable or coordinate is missing.
+
+    Args:
+        forecast: What `Forecaster.forecast` returns; it is not changed.
+
+    Returns:
+        The same dataset.
+
+    Raises:
+        SchemaError: A variable or coordinate is absent or has other dims.
+    """
+    for name in FORECAST_VARIABLES:
+        _require(
+            name in forecast and forecast[name].dims == ("time", "horizon", "node"),
+            f"A forecast must hold '{name}' over ('time', 'horizon', 'node')",
+            {str(k): v.dims for k, v in forecast.data_vars.items()},
+            "Make it with Forecaster.forecast.",
+        )
+    for name in ("lead_minutes", "latitude", "longitude"):
+        _require(
+            name in forecast.coords,
+            f"A forecast must have the coordinate '{name}'",
+            list(forecast.coords),
+            "Make it with Forecaster.forecast.",
+        )
+    return forecast
+
+
+def check_alignment(alignment: xr.Dataset) -> xr.Dataset:
+    """Accept a labelled alignment, or say what is missing; weights must sum to 1 (or be all 0).
+
+    Args:
+        alignment: What `Forecaster.align` returns; it is not changed.
+
+    Returns:
+        The same dataset.
+
+    Raises:
+        SchemaError: A variable is absent, has other dims, or weights do not sum to 1.
+    """
+    for name, dims in ALIGNMENT_VARIABLES.items():
+        _require(
+            name in alignment and alignment[name].dims == dims,
+            f"An alignment must hold '{name}' over {dims}",
+            {str(k): v.dims for k, v in alignment.data_vars.items()},
+            "Make it with Forecaster.align.",
+        )
+    weight = alignment["weight"].values
+    total = weight.sum(-1)
+    whole = np.isclose(total, 1.0, atol=1e-3) | (weight == 0).all(-1)
+    _require(
+        bool(whole.all() and (weight >= 0).all()),
+        "Alignment weights must be at least 0 and sum to 1 over 'source'",
+        f"sums from {total.min():.4f} to {total.max():.4f}",
+        "Do not cut sources off without normalising again.",
+    )
+    return alignment
+
+
+def interval_of(dataset: xr.Dataset) -> pd.Timedelta:
+    """Give the interval between time steps of a dataset, forecast or alignment.
+
+    Args:
+        dataset: Any labelled object with `attrs["interval"]`.
+
+    Returns:
+        The interval.
+    """
+    return pd.Timedelta(pd.tseries.frequencies.to_offset(dataset.attrs["interval"]))
+
+
+def steps_per_day(dataset: xr.Dataset) -> int:
+    """Count the time steps of one day, at least 1.
+
+    Args:
+        dataset: A labelled dataset.
+
+    Returns:
+        Steps per day, 288 at 5 minutes.
+    """
+    return max(1, round(pd.Timedelta("1D") / interval_of(dataset)))

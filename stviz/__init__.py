@@ -1,0 +1,1 @@
+"""Pictures of forecasts and alignments: labelled data in, a native figure out."""
