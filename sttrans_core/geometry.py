@@ -1,0 +1,127 @@
+"""Distances, bearings and nearest neighbours on the sphere.
+
+Neighbours are searched on points of the unit sphere, so that longitude is periodic and nothing
+ever grows with the square of the number of nodes.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int64
+from numpy.typing import ArrayLike
+from scipy.spatial import cKDTree
+
+__all__ = ["EARTH_RADIUS_KM", "bearing_degrees", "haversine_km", "nearest_nodes"]
+
+EARTH_RADIUS_KM = 6371.0088
+# Chord lengths on the unit sphere closer than this (6 mm on the ground) count as equal.
+_TIE_DECIMALS = 9
+# Neighbour entries looked at in one go; bounds the memory when many nodes share one place.
+_ENTRIES_AT_ONCE = 1 << 22
+
+
+def haversine_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> np.ndarray:
+    """Give the great-circle distance between places.
+
+    Args:
+        lat1: Latitude of the first places, degrees north; the four arguments broadcast.
+        lon1: Longitude of the first places, degrees east, in any turn (-118 and 242 are one place).
+        lat2: Latitude of the second places.
+        lon2: Longitude of the second places.
+
+    Returns:
+        Distances in kilometres, in the broadcast shape.
+
+    Source: the haversine formula on a sphere with the mean Earth radius (IUGG).
+    """
+    phi1, phi2 = np.radians(lat1), np.radians(lat2)
+    half_lat = (phi2 - phi1) / 2
+    half_lon = (np.radians(lon2) - np.radians(lon1)) / 2
+    square = np.sin(half_lat) ** 2 + np.cos(phi1) * np.cos(phi2) * np.sin(half_lon) ** 2
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(square, 0.0, 1.0)))
+
+
+def bearing_degrees(
+    lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike
+) -> np.ndarray:
+    """Give the direction in which one leaves the first place to reach the second.
+
+    Args:
+        lat1: Latitude of the first places, degrees north; the four arguments broadcast.
+        lon1: Longitude of the first places, degrees east.
+        lat2: Latitude of the second places.
+        lon2: Longitude of the second places.
+
+    Returns:
+        Degrees in [0, 360): 0 is north, 90 east; 0 where the two places are one.
+
+    Source: the initial course of the great circle.
+    """
+    phi1, phi2 = np.radians(lat1), np.radians(lat2)
+    turn = np.radians(lon2) - np.radians(lon1)
+    east = np.sin(turn) * np.cos(phi2)
+    north = np.cos(phi1) * np.sin(phi2) - np.sin(phi1) * np.cos(phi2) * np.cos(turn)
+    # The outer remainder catches the -1e-17 that the inner one rounds up to a full 360.
+    return np.degrees(np.arctan2(east, north)) % 360.0 % 360.0
+
+
+def nearest_nodes(
+    latitude: Float[np.ndarray, " node"], longitude: Float[np.ndarray, " node"], *, count: int
+) -> Int64[np.ndarray, "node source"]:
+    """Give, for each node, itself and then its nearest nodes.
+
+    Args:
+        latitude: Degrees north.
+        longitude: Degrees east, in any turn.
+        count: Nodes per row, the node itself included; clipped to the number of nodes.
+
+    Returns:
+        Node indices: each row starts with the node itself, then come the others by growing
+        distance, equal distances by index. The second axis has `min(count, nodes)` entries.
+
+    Raises:
+        ValueError: `count` is below 1, or the coordinates are not two finite vectors of one length.
+    """
+    latitude, longitude = np.asarray(latitude, float), np.asarray(longitude, float)
+    if count < 1:
+        raise ValueError(f"count must be at least 1; got count={count}. Ask for the node itself.")
+    if latitude.ndim != 1 or latitude.shape != longitude.shape or latitude.size == 0:
+        raise ValueError(
+            "latitude and longitude must be vectors of one length, at least 1; "
+            f"got shapes {latitude.shape} and {longitude.shape}. Pass one value per node."
+        )
+    if not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):
+        raise ValueError(
+            "latitude and longitude must be finite; got NaN or infinite values. "
+            "Drop the nodes without a place."
+        )
+    points = _unit_sphere(latitude, longitude)
+    num_nodes = len(points)
+    count = min(count, num_nodes)
+    tree = cKDTree(points)
+    nearest = np.empty((num_nodes, count), dtype=np.int64)
+    open_rows, reach = np.arange(num_nodes), min(count + 1, num_nodes)
+    while open_rows.size:
+        unresolved = []
+        for rows in np.array_split(open_rows, -(-open_rows.size * reach // _ENTRIES_AT_ONCE)):
+            found, settled = _sorted_neighbours(tree, points, rows, count=count, reach=reach)
+            nearest[rows[settled]] = found[settled]
+            unresolved.append(rows[~settled])
+        open_rows, reach = np.concatenate(unresolved), min(2 * reach, num_nodes)
+    return nearest
+
+
+def _sorted_neighbours(
+    tree: cKDTree, points: np.ndarray, rows: np.ndarray, *, count: int, reach: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Look `reach` nodes far; a row is settled once no tie can hide beyond the last one seen."""
+    distance, index = tree.query(points[rows], k=reach)
+    distance, index = distance.reshape(len(rows), reach), index.reshape(len(rows), reach)
+    distance = distance.round(_TIE_DECIMALS)
+    settled = (distance[:, count - 1] < distance[:, -1]) | (reach == len(points))
+    distance[index == rows[:, None]] = -1.0
+    order = np.lexsort((index, distance), axis=1)[:, :count]
+    return np.take_along_axis(index, order, axis=1), settled
+
+
+def _unit_sphere(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    phi, turn = np.radians(latitude), np.radians(longitude)
+    return np.column_stack([np.cos(phi) * np.cos(turn), np.cos(phi) * np.sin(turn), np.sin(phi)])
