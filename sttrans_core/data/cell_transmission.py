@@ -32,8 +32,8 @@ class FundamentalDiagram:
     """
 
     free_flow_kmh: float = 105.0
-    wave_speed_kmh: float = 18.0
-    jam_density: float = 135.0
+    wave_speed_kmh: float = 16.0
+    jam_density: float = 150.0
 
     def __post_init__(self) -> None:
         for name in ("free_flow_kmh", "wave_speed_kmh", "jam_density"):

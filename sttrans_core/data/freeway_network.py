@@ -26,7 +26,8 @@ class FreewayNetwork:
     Args:
         corridor_names: One name per corridor.
         corridor_cells: First cell and one past the last, (corridor, 2).
-        bottleneck_cells: Cells where lanes end, (bottleneck,).
+        drop_cells: Cells where a lane ends, one per corridor.
+        weave_cells: Cells where lane changes cost capacity, one per corridor.
         ramp_cells: Cells with an on-ramp, (ramp,).
         lanes: Lanes per cell, (cell,).
         exit_share: Share of the flow that leaves behind each cell, (cell,).
@@ -40,7 +41,8 @@ class FreewayNetwork:
 
     corridor_names: tuple[str, ...]
     corridor_cells: np.ndarray
-    bottleneck_cells: np.ndarray
+    drop_cells: np.ndarray
+    weave_cells: np.ndarray
     ramp_cells: np.ndarray
     lanes: np.ndarray
     exit_share: np.ndarray
@@ -75,7 +77,7 @@ def build_freeway_network(num_sensors: int, rng: np.random.Generator) -> Freeway
     """Make up two crossing freeways with three measured corridors.
 
     Freeway A is measured in both directions, freeway B in one. Sensors are about 0.95-1.55 km
-    apart. Each corridor has two lane drops, and an off-ramp followed by an on-ramp every 3 km.
+    apart. Each corridor has a lane drop near its end, a weaving section half way, and an off-ramp followed by an on-ramp every 3 km.
 
     Args:
         num_sensors: Sensors in all; 40-60 is a small city.
@@ -88,7 +90,17 @@ def build_freeway_network(num_sensors: int, rng: np.random.Generator) -> Freeway
     first_cell = 0
     parts: dict[str, list] = {
         name: []
-        for name in ("cells", "drops", "ramps", "lanes", "exits", "sensor", "corridor", "km")
+        for name in (
+            "cells",
+            "drops",
+            "weaves",
+            "ramps",
+            "lanes",
+            "exits",
+            "sensor",
+            "corridor",
+            "km",
+        )
     }
     ids: list[str] = []
     places: list[np.ndarray] = []
@@ -99,10 +111,10 @@ def build_freeway_network(num_sensors: int, rng: np.random.Generator) -> Freeway
         sensor_km = 1.0 + np.concatenate([[0.0], rng.uniform(0.95, 1.55, count - 1)]).cumsum()
         num_cells = int(np.ceil((sensor_km[-1] + 1.0) / CELL_KM))
         lanes, exits = np.full(num_cells, 4), np.zeros(num_cells)
-        for place in (rng.uniform(0.44, 0.52), rng.uniform(0.84, 0.90)):
-            drop = int(place * num_cells)
-            lanes[drop : drop + max(4, round(0.9 / CELL_KM))] = 3
-            parts["drops"].append(first_cell + drop)
+        drop = int(rng.uniform(0.88, 0.93) * num_cells)
+        lanes[drop:] = 3
+        parts["drops"].append(first_cell + drop)
+        parts["weaves"].append(first_cell + int(rng.uniform(0.44, 0.54) * num_cells))
         ramps = np.arange(int(1.9 / CELL_KM), num_cells - 16, int(3.0 / CELL_KM))
         exits[ramps - 4] = rng.uniform(0.06, 0.11, len(ramps))
         ids += [f"{prefix}{i + 1:02d}" for i in range(count)]
@@ -119,7 +131,8 @@ def build_freeway_network(num_sensors: int, rng: np.random.Generator) -> Freeway
     return FreewayNetwork(
         corridor_names=tuple(name for name, *_ in CORRIDORS),
         corridor_cells=np.array(parts["cells"]),
-        bottleneck_cells=np.array(parts["drops"]),
+        drop_cells=np.array(parts["drops"]),
+        weave_cells=np.array(parts["weaves"]),
         ramp_cells=np.concatenate(parts["ramps"]),
         lanes=np.concatenate(parts["lanes"]),
         exit_share=np.concatenate(parts["exits"]),
