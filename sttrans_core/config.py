@@ -1,0 +1,327 @@
+"""One frozen, validated configuration of an experiment, its presets and its ablation variants."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+__all__ = [
+    "PRESETS",
+    "VARIANTS",
+    "ConfigError",
+    "DataConfig",
+    "ExperimentConfig",
+    "ModelConfig",
+    "TrainConfig",
+    "Variant",
+]
+
+PresetName = Literal["small", "base", "paper"]
+
+
+class ConfigError(ValueError):
+    """A configuration has an unknown field or a value out of range."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(_Frozen):
+    """Which series, and how it is cut into windows.
+
+    Args:
+        dataset: Name for `load_dataset`, or a free label for a dataset handed over as an object.
+        history_steps: Observed steps that a forecast sees.
+        horizon_steps: Steps that are forecast.
+        split: `standard` is 7:1:2 (train, validation, test) in time order, `paper` is 7:2:1.
+    """
+
+    dataset: str = "simulated-freeway"
+    history_steps: int = Field(12, ge=1, le=512)
+    horizon_steps: int = Field(12, ge=1, le=512)
+    split: Literal["standard", "paper"] = "standard"
+
+
+class ModelConfig(_Frozen):
+    """The model; the last five fields are the choices that the ablation variants replace.
+
+    Args:
+        width: Channels of every token; a multiple of `num_heads`.
+        num_heads: Attention heads.
+        num_encoder_layers: Encoder layers (time inside a node, then its neighbourhood).
+        num_decoder_layers: Alignment-and-fusion layers.
+        num_segments: Blocks of horizon steps with an alignment of their own; divides the horizon.
+        topk: Sources kept per query (all candidates where there are fewer).
+        window_nodes: Nearest nodes in the local window, the node itself included.
+        window_steps: Most recent steps in the local window.
+        screened_nodes: Further nodes per target that the global screening admits.
+        encoder_nodes: Nearest nodes that the encoder attends over, the node itself included.
+        num_bases: Basis projections that dynamic value generation mixes.
+        relation_dim: Features of the relative position (distance, bearing, lag).
+        dropout: Share of activations dropped while training.
+        sources: `topk` of the candidates, all `candidates`, `dense` over every source, or `own`
+            history only (no cross-attention).
+        window: Whether the `local` window belongs to the candidates.
+        position: `learned` relative position in the keys, or a `fixed` decay.
+        value: `dynamic` or `static` value projections.
+        residual: `gated` or `plain` residual in the fusion.
+    """
+
+    width: int = Field(32, ge=4)
+    num_heads: int = Field(4, ge=1)
+    num_encoder_layers: int = Field(1, ge=0)
+    num_decoder_layers: int = Field(1, ge=1)
+    num_segments: int = Field(4, ge=1)
+    topk: int = Field(64, ge=1)
+    window_nodes: int = Field(8, ge=1)
+    window_steps: int = Field(8, ge=1)
+    screened_nodes: int = Field(8, ge=0)
+    encoder_nodes: int = Field(4, ge=1)
+    num_bases: int = Field(4, ge=1)
+    relation_dim: int = Field(16, ge=1)
+    dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    sources: Literal["topk", "candidates", "dense", "own"] = "topk"
+    window: Literal["local", "none"] = "local"
+    position: Literal["learned", "fixed"] = "learned"
+    value: Literal["dynamic", "static"] = "dynamic"
+    residual: Literal["gated", "plain"] = "gated"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"width must be a multiple of num_heads; got width={self.width} with "
+                f"num_heads={self.num_heads}. Change one of them."
+            )
+        if self.window == "none" and self.screened_nodes + self.window_nodes < 1:
+            raise ValueError(
+                "Without a window, screened_nodes must be at least 1; got 0. Raise screened_nodes."
+            )
+        return self
+
+
+class TrainConfig(_Frozen):
+    """The budget and the optimiser.
+
+    Args:
+        epochs: At most this many passes over the training windows.
+        batch_size: Windows per step.
+        learning_rate: Peak of the cosine schedule.
+        weight_decay: AdamW's decoupled weight decay.
+        warmup_steps: Steps of linear warm-up.
+        patience: Epochs without a better validation error before stopping.
+        clip_norm: Largest gradient norm.
+        seed: Seed of initial weights, data order and dropout.
+        coverage: Share of targets that a prediction band should hold.
+        device: `auto` takes CUDA where present.
+        precision: Lightning Fabric's precision; `auto` is bf16-mixed on CUDA, 32-true elsewhere.
+        max_windows_per_epoch: Random subset of training windows per epoch; none for all of them.
+    """
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-3, ge=0)
+    warmup_steps: int = Field(50, ge=0)
+    patience: int = Field(20, ge=1)
+    clip_norm: float = Field(5.0, gt=0)
+    seed: int = Field(0, ge=0)
+    coverage: float = Field(0.9, gt=0, lt=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    max_windows_per_epoch: int | None = Field(None, ge=1)
+
+
+class Variant(NamedTuple):
+    """An ablation: named model fields replaced, and the question that this answers."""
+
+    replaces: Mapping[str, Any]
+    question: str
+
+
+VARIANTS: dict[str, Variant] = {
+    "full": Variant({}, "How good is the whole method?"),
+    "no_alignment": Variant(
+        {"sources": "own"}, "What does looking at other places and times contribute?"
+    ),
+    "static_value": Variant(
+        {"value": "static"}, "What does generating the value projection from content contribute?"
+    ),
+    "no_topk": Variant({"sources": "candidates"}, "Does keeping only the Top-k help or hurt?"),
+    "full_attention": Variant(
+        {"sources": "dense"}, "Is hybrid sparse attention as good as dense attention?"
+    ),
+    "fixed_position": Variant(
+        {"position": "fixed"}, "What does learning the relative position contribute?"
+    ),
+    "no_window": Variant({"window": "none"}, "What does the local window contribute?"),
+    "no_gate": Variant({"residual": "plain"}, "What does the gate of the residual contribute?"),
+}
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "small": {"model": {}, "train": {}},
+    "base": {
+        "model": {"width": 64, "num_encoder_layers": 2, "num_decoder_layers": 2},
+        "train": {"epochs": 60, "learning_rate": 1e-3},
+    },
+    "paper": {
+        "model": {
+            "width": 256,
+            "num_heads": 8,
+            "num_encoder_layers": 4,
+            "num_decoder_layers": 4,
+            "topk": 64,
+        },
+        "train": {
+            "epochs": 100,
+            "batch_size": 32,
+            "learning_rate": 1e-4,
+            "weight_decay": 5e-5,
+            "patience": 20,
+        },
+    },
+}
+
+
+class ExperimentConfig(_Frozen):
+    """Everything that defines a run: data, model and training.
+
+    Args:
+        data: The series and its windows.
+        model: The model.
+        train: The budget and the optimiser.
+        preset: Name of the preset it started from, for labels only.
+        variant_name: Name of the ablation variant, for labels only.
+    """
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    preset_name: str = "small"
+    variant_name: str = "full"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.data.horizon_steps % self.model.num_segments:
+            raise ValueError(
+                "num_segments must divide horizon_steps; got "
+                f"num_segments={self.model.num_segments} with "
+                f"horizon_steps={self.data.horizon_steps}. Change one of them."
+            )
+        return self
+
+    @classmethod
+    def preset(cls, name: PresetName = "small", *, dataset: str = "simulated-freeway") -> Self:
+        """Give a preset for a dataset.
+
+        Args:
+            name: `small` (a laptop's CPU), `base` (one GPU) or `paper` (the seed paper's settings).
+            dataset: Name for `load_dataset`.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ConfigError: There is no preset of that name.
+        """
+        if name not in PRESETS:
+            raise ConfigError(
+                f"The preset must be one of {', '.join(PRESETS)}; got {name!r}. Choose one of them."
+            )
+        fields = PRESETS[name]
+        return cls.parse({"data": {"dataset": dataset}, "preset_name": name, **fields})
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> Self:
+        """Build a configuration from plain fields, as read from JSON.
+
+        Args:
+            fields: Nested fields; missing ones take their defaults.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ConfigError: A field is unknown, has the wrong type or is out of range.
+        """
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise ConfigError(_one_sentence(error)) from error
+
+    def variant(self, name: str) -> Self:
+        """Give the same experiment with the fields of an ablation variant replaced.
+
+        Args:
+            name: A key of `VARIANTS`.
+
+        Returns:
+            The changed configuration.
+
+        Raises:
+            ConfigError: There is no variant of that name.
+        """
+        if name not in VARIANTS:
+            raise ConfigError(
+                f"The variant must be one of {', '.join(VARIANTS)}; got {name!r}. "
+                "Choose one of them."
+            )
+        base = VARIANTS[self.variant_name].replaces if self.variant_name in VARIANTS else {}
+        defaults = {key: ModelConfig.model_fields[key].default for key in base}
+        model = {**defaults, **VARIANTS[name].replaces}
+        return self.replace({"model": model, "variant_name": name})
+
+    def replace(self, changes: Mapping[str, Any]) -> Self:
+        """Give a copy with fields replaced; nested sections are merged.
+
+        Args:
+            changes: For example `{"train": {"epochs": 3}}`.
+
+        Returns:
+            The changed configuration.
+
+        Raises:
+            ConfigError: A field is unknown, has the wrong type or is out of range.
+        """
+        fields = self.model_dump()
+        for key, value in changes.items():
+            if isinstance(value, Mapping) and isinstance(fields.get(key), dict):
+                fields[key] = {**fields[key], **value}
+            else:
+                fields[key] = value
+        return self.parse(fields)
+
+    def to_json(self) -> str:
+        """Write the configuration as indented JSON, ready for `config.json`."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    @property
+    def hash(self) -> str:
+        """Ten characters that identify data, model and training settings (not the labels)."""
+        fields = self.model_dump(include={"data", "model", "train"})
+        text = json.dumps(fields, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    @property
+    def label(self) -> str:
+        """A short label for legends, for example `full, seed 0`."""
+        return f"{self.variant_name}, seed {self.train.seed}"
+
+
+def _one_sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section = first["loc"][:-1]
+        models = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
+        known = models[str(section[0])] if section else ExperimentConfig
+        return (
+            f"A configuration must have known fields only; got {where!r}. "
+            f"Known here: {', '.join(known.model_fields)}."
+        )
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    return f"{where} must be valid: {first['msg']}; got {first['input']!r}. Correct {where}."

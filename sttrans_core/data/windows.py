@@ -1,0 +1,199 @@
+"""Windows over a dataset: chronological splits, z-score from training values, batches of tensors."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..schema import check_dataset, steps_per_day
+
+__all__ = ["Batch", "Scaler", "Split", "Windows", "split_windows"]
+
+_SHARES = {"standard": (0.7, 0.2), "paper": (0.7, 0.1)}  # of windows: training, test
+
+
+class Split(NamedTuple):
+    """Starts of the windows of each part, in time order, as half-open ranges."""
+
+    train: range
+    validation: range
+    test: range
+
+
+def split_windows(
+    num_steps: int,
+    *,
+    history_steps: int,
+    horizon_steps: int,
+    split: Literal["standard", "paper"] = "standard",
+) -> Split:
+    """Cut the windows of a series into training, validation and test parts in time order.
+
+    The shares are of *windows*, rounded to the nearest, as in the field's reference code; METR-LA's
+    34,272 steps with 12 + 12 steps give 23,974 / 3,425 / 6,850.
+
+    Args:
+        num_steps: Time steps of the series.
+        history_steps: Steps a window sees.
+        horizon_steps: Steps a window forecasts.
+        split: `standard` is 7:1:2 (training, validation, test), `paper` is 7:2:1.
+
+    Returns:
+        The three ranges of window starts.
+
+    Raises:
+        ValueError: The series is too short for one window in each part.
+
+    Source: Li et al., "Diffusion convolutional recurrent neural network" (2018), data preparation.
+    """
+    total = num_steps - history_steps - horizon_steps + 1
+    train_share, test_share = _SHARES[split]
+    num_test, num_train = round(test_share * total), round(train_share * total)
+    if min(num_train, num_test, total - num_train - num_test) < 1:
+        raise ValueError(
+            "The series must be long enough for training, validation and test windows; got "
+            f"{num_steps} steps with history_steps={history_steps} and "
+            f"horizon_steps={horizon_steps}. Use a longer series or shorter windows."
+        )
+    return Split(
+        range(num_train), range(num_train, total - num_test), range(total - num_test, total)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaler:
+    """Z-score with the mean and spread of the observed training values.
+
+    Args:
+        mean: In the dataset's units.
+        std: In the dataset's units, above 0.
+    """
+
+    mean: float
+    std: float
+
+    @classmethod
+    def fit(cls, values: np.ndarray) -> "Scaler":
+        """Take mean and standard deviation of the observed values.
+
+        Args:
+            values: Training readings, any shape, NaN where missing.
+
+        Returns:
+            The scaler; a constant series gets a spread of 1.
+
+        Raises:
+            ValueError: No value is observed.
+        """
+        observed = values[np.isfinite(values)].astype(np.float64)
+        if observed.size == 0:
+            raise ValueError(
+                "Training values must hold observed readings; got only missing ones. "
+                "Use another period or a longer series."
+            )
+        std = float(observed.std())
+        return cls(mean=float(observed.mean()), std=std if std > 0 else 1.0)
+
+    def transform(self, values):
+        """Scale readings to z-scores (numpy or torch)."""
+        return (values - self.mean) / self.std
+
+    def inverse(self, values):
+        """Scale z-scores back to the dataset's units (numpy or torch)."""
+        return values * self.std + self.mean
+
+
+class Batch(NamedTuple):
+    """Windows ready for the model.
+
+    Args:
+        values: Scaled history, 0 where missing.
+        observed: Where the history was observed.
+        time_of_day: Slot of the day of every step, history and horizon (`steps` of both).
+        day_of_week: 0 = Monday, of every step.
+        target: Horizon in original units, NaN where missing; None where it is unknown.
+    """
+
+    values: Float[Tensor, "batch history node channel"]
+    observed: Bool[Tensor, "batch history node"]
+    time_of_day: Int[Tensor, "batch steps"]
+    day_of_week: Int[Tensor, "batch steps"]
+    target: Float[Tensor, "batch horizon node"] | None = None
+
+
+class Windows:
+    """All windows of one dataset; batches are cut by their start step.
+
+    Args:
+        dataset: A labelled dataset.
+        history_steps: Steps a window sees.
+        horizon_steps: Steps a window forecasts.
+        scaler: Z-score of the training part.
+        device: Where batches live.
+
+    Raises:
+        SchemaError: The dataset does not keep the contract.
+        ValueError: The series is shorter than one history.
+    """
+
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        *,
+        history_steps: int,
+        horizon_steps: int,
+        scaler: Scaler,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        check_dataset(dataset)
+        readings = dataset["target"].values.astype(np.float32)
+        if len(readings) < history_steps:
+            raise ValueError(
+                "The series must be at least as long as the history; got "
+                f"{len(readings)} steps with history_steps={history_steps}. "
+                "Load a longer series or use a run with a shorter history."
+            )
+        self.history_steps, self.horizon_steps = history_steps, horizon_steps
+        self.times = pd.DatetimeIndex(dataset["time"].values)
+        self._readings = torch.from_numpy(readings).to(device)
+        self._observed = torch.isfinite(self._readings)
+        self._scaled = torch.nan_to_num(scaler.transform(self._readings), nan=0.0)
+        self._calendar(steps_per_day(dataset), device)
+
+    def _calendar(self, slots: int, device: torch.device | str) -> None:
+        interval = self.times[1] - self.times[0]
+        ahead = self.times[-1] + interval * np.arange(1, self.horizon_steps + 1)
+        times = self.times.append(pd.DatetimeIndex(ahead))  # the calendar of the future is known
+        day_share = (times - times.normalize()) / pd.Timedelta("1D")
+        slot = np.floor(np.asarray(day_share) * slots + 1e-6).astype(np.int64) % slots
+        self._time_of_day = torch.from_numpy(slot).to(device)
+        self._day_of_week = torch.from_numpy(times.dayofweek.to_numpy().astype(np.int64)).to(device)
+
+    def batch(self, starts: Int[Tensor, " batch"] | list[int] | range) -> Batch:
+        """Cut windows by the step at which their history starts.
+
+        Args:
+            starts: Start steps; the horizon may reach beyond the end of the series (target None).
+
+        Returns:
+            The batch.
+        """
+        device = self._readings.device
+        first = torch.as_tensor(starts if isinstance(starts, Tensor) else list(starts))
+        first = first.to(device)[:, None]
+        history = first + torch.arange(self.history_steps, device=device)
+        horizon = first + self.history_steps + torch.arange(self.horizon_steps, device=device)
+        steps = torch.cat([history, horizon], dim=1)
+        known = bool((horizon < len(self._readings)).all())
+        return Batch(
+            values=self._scaled[history].unsqueeze(-1),
+            observed=self._observed[history],
+            time_of_day=self._time_of_day[steps],
+            day_of_week=self._day_of_week[steps],
+            target=self._readings[horizon] if known else None,
+        )

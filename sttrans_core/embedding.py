@@ -1,0 +1,94 @@
+"""Tokens from readings, calendar, place and step."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .data.windows import Batch
+
+__all__ = ["CalendarEmbedding", "SourceEmbedding"]
+
+
+class CalendarEmbedding(nn.Module):
+    """Learned embeddings of the time of day and, where the data can teach it, the day of the week.
+
+    Rows start at zero, so a slot that training never saw says nothing rather than noise.
+
+    Args:
+        width: Channels of a token.
+        steps_per_day: Slots of the day.
+        has_weekday: Whether the training period covers weeks, so that weekdays can be learned.
+    """
+
+    def __init__(self, width: int, *, steps_per_day: int, has_weekday: bool) -> None:
+        super().__init__()
+        self.time_of_day = nn.Embedding(steps_per_day, width)
+        nn.init.zeros_(self.time_of_day.weight)
+        self.day_of_week = nn.Embedding(7, width) if has_weekday else None
+        if self.day_of_week is not None:
+            nn.init.zeros_(self.day_of_week.weight)
+
+    def forward(
+        self, time_of_day: Int[Tensor, "batch steps"], day_of_week: Int[Tensor, "batch steps"]
+    ) -> Float[Tensor, "batch steps channel"]:
+        """Embed the calendar of each step."""
+        token = self.time_of_day(time_of_day)
+        return token if self.day_of_week is None else token + self.day_of_week(day_of_week)
+
+
+class SourceEmbedding(nn.Module):
+    """One token per (history step, node).
+
+    Args:
+        width: Channels of a token.
+        num_nodes: Nodes.
+        num_channels: Channels of the readings.
+        history_steps: Steps of the history.
+        learned_steps: Learned step embedding, or sinusoidal coding (the ablation).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        num_nodes: int,
+        num_channels: int,
+        history_steps: int,
+        learned_steps: bool,
+    ) -> None:
+        super().__init__()
+        self.reading = nn.Linear(num_channels + 1, width)  # the readings and the observed flag
+        self.node = nn.Parameter(torch.randn(num_nodes, width) * 0.1)
+        self.place = nn.Linear(2, width, bias=False)
+        if learned_steps:
+            self.step = nn.Parameter(torch.randn(history_steps, width) * 0.1)
+        else:
+            self.register_buffer("step", _sinusoids(history_steps, width), persistent=False)
+
+    def forward(
+        self,
+        batch: Batch,
+        calendar: Float[Tensor, "batch history channel"],
+        coordinates: Float[Tensor, "node 2"],
+    ) -> Float[Tensor, "batch history node channel"]:
+        """Embed each reading with its calendar, step and place.
+
+        Args:
+            batch: Windows.
+            calendar: Calendar embedding of the history steps.
+            coordinates: Scaled positions.
+
+        Returns:
+            The tokens.
+        """
+        flags = batch.observed.unsqueeze(-1).to(batch.values.dtype)
+        token = self.reading(torch.cat([batch.values, flags], dim=-1))  # (B, T, N, D)
+        token = token + (calendar + self.step)[:, :, None]
+        return token + self.node + self.place(coordinates)
+
+
+def _sinusoids(steps: int, width: int) -> Float[Tensor, "steps channel"]:
+    """Sinusoidal position coding. Source: Vaswani et al., "Attention is all you need" (2017)."""
+    rate = 10000.0 ** (-torch.arange(0, width, 2) / width)
+    angle = torch.arange(steps)[:, None] * rate
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]

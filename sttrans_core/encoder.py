@@ -1,0 +1,93 @@
+"""The encoder: attention over time inside a node, then over its neighbourhood at each step."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+__all__ = ["EncoderLayer"]
+
+
+class EncoderLayer(nn.Module):
+    """Multi-head self-attention along time, then across near nodes, then feed-forward.
+
+    The cost grows linearly with the number of nodes: a node attends to its own steps and, at each
+    step, to a fixed number of nearest nodes. Missing observations are not attended to (a token
+    always attends to itself).
+
+    Args:
+        width: Channels of a token.
+        num_heads: Attention heads.
+        num_neighbours: Nearest nodes, the node itself included; 1 leaves the neighbourhood out.
+        dropout: Share of activations dropped while training.
+    """
+
+    def __init__(self, width: int, num_heads: int, *, num_neighbours: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads, self.num_neighbours = num_heads, num_neighbours
+        self.time_norm = nn.LayerNorm(width)
+        self.time_in, self.time_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        if num_neighbours > 1:
+            self.space_norm = nn.LayerNorm(width)
+            self.space_in, self.space_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feedforward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        token: Float[Tensor, "batch history node channel"],
+        *,
+        observed: Bool[Tensor, "batch history node"],
+        neighbours: Int[Tensor, "node neighbour"],
+    ) -> Float[Tensor, "batch history node channel"]:
+        """Mix tokens along time and across near nodes.
+
+        Args:
+            token: Source tokens.
+            observed: Which of them were observed.
+            neighbours: Nearest nodes of each node, itself first.
+
+        Returns:
+            Tokens of the same shape.
+        """
+        token = token + self.dropout(self._along_time(token, observed))
+        if self.num_neighbours > 1:
+            near = neighbours[:, : self.num_neighbours]
+            token = token + self.dropout(self._across_nodes(token, observed, near))
+        return token + self.dropout(self.feedforward(token))
+
+    def _along_time(
+        self,
+        token: Float[Tensor, "batch history node channel"],
+        observed: Bool[Tensor, "batch history node"],
+    ) -> Float[Tensor, "batch history node channel"]:
+        history = token.shape[1]
+        qkv = self.time_in(self.time_norm(token)).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = qkv.permute(3, 0, 2, 4, 1, 5)  # each (B, N, H, T, d)
+        itself = torch.eye(history, dtype=torch.bool, device=token.device)
+        mask = observed.transpose(1, 2)[:, :, None, None] | itself  # (B, N, 1, T, T)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.time_out(mixed.permute(0, 3, 1, 2, 4).flatten(3))
+
+    def _across_nodes(
+        self,
+        token: Float[Tensor, "batch history node channel"],
+        observed: Bool[Tensor, "batch history node"],
+        near: Int[Tensor, "node neighbour"],
+    ) -> Float[Tensor, "batch history node channel"]:
+        qkv = self.space_in(self.space_norm(token)).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = qkv.unbind(3)  # each (B, T, N, H, d)
+        flat = near.flatten()
+        shape = (*near.shape,)
+        key = key.index_select(2, flat).unflatten(2, shape)  # (B, T, N, M, H, d)
+        value = value.index_select(2, flat).unflatten(2, shape)
+        score = (query[:, :, :, None] * key).sum(-1) / query.shape[-1] ** 0.5  # (B, T, N, M, H)
+        seen = observed.index_select(2, flat).unflatten(2, shape).unsqueeze(-1)
+        itself = torch.arange(shape[1], device=token.device)[:, None] == 0
+        weight = score.masked_fill(~(seen | itself), -torch.inf).softmax(3)
+        return self.space_out((weight.unsqueeze(-1) * value).sum(3).flatten(3))

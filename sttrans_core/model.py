@@ -1,0 +1,241 @@
+"""ST-Trans: embedding, encoder, alignment and fusion layers, head; readable top to bottom."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from .alignment import Alignment, Selection, SpatioTemporalAlignment
+from .config import ModelConfig
+from .data.windows import Batch
+from .embedding import CalendarEmbedding, SourceEmbedding
+from .encoder import EncoderLayer
+from .fusion import DynamicValues, SpatioTemporalFusion, StaticValues
+from .relation import Geometry
+
+__all__ = ["DataShape", "STTrans"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataShape:
+    """What the model must know of the data it is built for.
+
+    Args:
+        latitude: Degrees, one per node.
+        longitude: Degrees, one per node.
+        history_steps: Steps that a forecast sees.
+        horizon_steps: Steps that are forecast.
+        steps_per_day: Slots of the time of day.
+        has_weekday: Whether the training period covers weeks.
+        num_channels: Channels of the readings.
+    """
+
+    latitude: np.ndarray
+    longitude: np.ndarray
+    history_steps: int
+    horizon_steps: int
+    steps_per_day: int
+    has_weekday: bool
+    num_channels: int = 1
+
+
+class DecoderLayer(nn.Module):
+    """One alignment and one fusion.
+
+    Args:
+        config: The model's configuration.
+        history_steps: Steps of the history.
+        selection: Which sources are candidates and how many are kept.
+    """
+
+    def __init__(self, config: ModelConfig, *, history_steps: int, selection: Selection) -> None:
+        super().__init__()
+        width, heads = config.width, config.num_heads
+        self.values = (
+            DynamicValues(width, heads, num_bases=config.num_bases)
+            if config.value == "dynamic"
+            else StaticValues(width, heads)
+        )
+        self.alignment = (
+            None
+            if config.sources == "own"
+            else SpatioTemporalAlignment(
+                width,
+                heads,
+                history_steps=history_steps,
+                selection=selection,
+                position=config.position,
+                relation_dim=config.relation_dim,
+            )
+        )
+        self.fusion = SpatioTemporalFusion(
+            width, residual=config.residual, dropout=config.dropout
+        )
+
+    def forward(
+        self,
+        query: Float[Tensor, "batch query segment channel"],
+        source: Float[Tensor, "batch history node channel"],
+        *,
+        observed: Bool[Tensor, "batch history node"],
+        geometry: Geometry,
+        query_nodes: Int[Tensor, " query"] | None,
+        selection: Selection | None,
+        need_alignment: bool,
+    ) -> tuple[Float[Tensor, "batch query segment channel"], Alignment | None]:
+        """Align, aggregate and fuse."""
+        values = self.values(source)
+        if self.alignment is None:
+            aggregated, alignment = _own_history(values, observed, query_nodes), None
+            aggregated = aggregated[:, :, None].expand_as(query)
+        else:
+            aggregated, alignment = self.alignment(
+                query,
+                source,
+                values,
+                observed=observed,
+                geometry=geometry,
+                query_nodes=query_nodes,
+                selection=selection,
+                need_alignment=need_alignment,
+            )
+        return self.fusion(query, aggregated), alignment
+
+
+class STTrans(nn.Module):
+    """Spatio-temporal transformer whose cross-attention is an alignment and a fusion.
+
+    Args:
+        config: The model's configuration.
+        shape: What it must know of the data.
+
+    Source: Cai, "Improvement of spatio-temporal prediction model" (ST-Trans).
+    """
+
+    def __init__(self, config: ModelConfig, shape: DataShape) -> None:
+        super().__init__()
+        self.config, self.history_steps = config, shape.history_steps
+        num_nodes, width, segments = len(shape.latitude), config.width, config.num_segments
+        self.selection = _selection(config, shape.history_steps * num_nodes, num_nodes)
+        self.geometry = Geometry(
+            shape.latitude,
+            shape.longitude,
+            num_neighbours=max(self.selection.window_nodes, config.window_nodes, config.encoder_nodes),
+        )
+        self.calendar = CalendarEmbedding(
+            width, steps_per_day=shape.steps_per_day, has_weekday=shape.has_weekday
+        )
+        self.embedding = SourceEmbedding(
+            width,
+            num_nodes=num_nodes,
+            num_channels=shape.num_channels,
+            history_steps=shape.history_steps,
+            learned_steps=config.position == "learned",
+        )
+        self.encoder = nn.ModuleList(
+            EncoderLayer(
+                width,
+                config.num_heads,
+                num_neighbours=min(config.encoder_nodes, num_nodes),
+                dropout=config.dropout,
+            )
+            for _ in range(config.num_encoder_layers)
+        )
+        self.history = nn.Linear(shape.history_steps * width, width)
+        self.target = nn.Parameter(torch.randn(num_nodes, width) * 0.1)
+        self.segment = nn.Parameter(torch.randn(segments, width) * 0.1)
+        self.decoder = nn.ModuleList(
+            DecoderLayer(config, history_steps=shape.history_steps, selection=self.selection)
+            for _ in range(config.num_decoder_layers)
+        )
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, shape.horizon_steps // segments)
+        )
+
+    def forward(
+        self,
+        batch: Batch,
+        *,
+        query_nodes: Int[Tensor, " query"] | None = None,
+        selection: Selection | None = None,
+        need_alignment: bool = False,
+    ) -> tuple[Float[Tensor, "batch horizon query"], list[Alignment]]:
+        """Forecast every horizon step of every query node.
+
+        Args:
+            batch: Windows.
+            query_nodes: Nodes to forecast; all where it is None.
+            selection: Another selection of sources than the trained one.
+            need_alignment: Also return the alignment of each decoder layer.
+
+        Returns:
+            The forecast in z-scores, and the alignments, outermost layer last.
+        """
+        calendar = self.calendar(batch.time_of_day, batch.day_of_week)  # (B, T + P, D)
+        past, future = calendar[:, : self.history_steps], calendar[:, self.history_steps :]
+        source = self.embedding(batch, past, self.geometry.coordinates())  # (B, T, N, D)
+        for layer in self.encoder:
+            source = layer(source, observed=batch.observed, neighbours=self.geometry.neighbours)
+        query = self._queries(source, future, query_nodes)  # (B, Q, S, D)
+        alignments = []
+        for layer in self.decoder:
+            query, alignment = layer(
+                query,
+                source,
+                observed=batch.observed,
+                geometry=self.geometry,
+                query_nodes=query_nodes,
+                selection=selection,
+                need_alignment=need_alignment,
+            )
+            alignments += [alignment] if alignment is not None else []
+        steps = self.head(query)  # (B, Q, S, P/S)
+        return steps.flatten(2).transpose(1, 2), alignments  # (B, P, Q)
+
+    def _queries(
+        self,
+        source: Float[Tensor, "batch history node channel"],
+        future: Float[Tensor, "batch horizon channel"],
+        query_nodes: Int[Tensor, " query"] | None,
+    ) -> Float[Tensor, "batch query segment channel"]:
+        """One query per (node, segment): own history, place, and the segment's calendar."""
+        own = source.transpose(1, 2)  # (B, N, T, D)
+        target = self.target
+        if query_nodes is not None:
+            own, target = own[:, query_nodes], target[query_nodes]
+        when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
+        query = self.history(own.flatten(2)) + target  # (B, Q, D)
+        return query[:, :, None] + (when + self.segment)[:, None]
+
+
+def _selection(config: ModelConfig, num_sources: int, num_nodes: int) -> Selection:
+    """Turn the configured choices into the selection that the alignment applies."""
+    topk = config.topk if config.sources == "topk" else None
+    if topk is not None and topk > num_sources:
+        raise ValueError(
+            f"topk must be at most the number of sources; got topk={topk} with {num_sources} sources "
+            f"({num_sources // num_nodes} steps x {num_nodes} nodes). "
+            "Lower model.topk or raise data.history_steps."
+        )
+    window = config.window_nodes if config.window == "local" else 0
+    return Selection(
+        topk=topk,
+        dense=config.sources == "dense",
+        window_nodes=min(window, num_nodes),
+        window_steps=config.window_steps,
+        # Without the window, screening fetches as many nodes, so only *where* they come from changes.
+        screened_nodes=config.screened_nodes + (config.window_nodes - window),
+    )
+
+
+def _own_history(
+    values: Float[Tensor, "batch history node head value_dim"],
+    observed: Bool[Tensor, "batch history node"],
+    query_nodes: Int[Tensor, " query"] | None,
+) -> Float[Tensor, "batch query channel"]:
+    """Mean value of each node's own observed steps (the ablation without alignment)."""
+    share = observed / observed.sum(1, keepdim=True).clamp_min(1)
+    own = torch.einsum("btnhv,btn->bnhv", values, share.to(values.dtype)).flatten(2)
+    return own if query_nodes is None else own[:, query_nodes]

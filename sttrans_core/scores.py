@@ -1,0 +1,48 @@
+"""Score tables as labelled data and as CSV."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+__all__ = ["read_scores", "write_scores"]
+
+METRICS = ("mae", "rmse", "mape")
+
+
+def write_scores(scores: xr.Dataset, path: Path) -> None:
+    """Write scores as a CSV with a line per model and horizon step.
+
+    Args:
+        scores: From `evaluate`.
+        path: File to write.
+    """
+    table = scores[list(METRICS)].to_dataframe().reset_index()
+    table["protocol"] = scores.attrs["protocol"]
+    table.to_csv(path, index=False, float_format="%.5f")
+
+
+def read_scores(run_dir: Path, attrs: dict[str, Any]) -> xr.Dataset | None:
+    """Read the scores of a run.
+
+    Args:
+        run_dir: Folder of the run.
+        attrs: Attributes of its data.
+
+    Returns:
+        The scores, or None where the run was not evaluated.
+    """
+    path = Path(run_dir) / "scores.csv"
+    if not path.exists():
+        return None
+    table = pd.read_csv(path)
+    order = list(dict.fromkeys(table["model"]))
+    index = table.set_index(["model", "horizon"])
+    scores = xr.Dataset(
+        {name: index[name].unstack("horizon").loc[order] for name in METRICS}  # ty: ignore
+    )
+    lead = table.drop_duplicates("horizon").sort_values("horizon")["lead_minutes"].to_numpy()
+    return scores.assign_coords(lead_minutes=("horizon", lead)).assign_attrs(
+        units=attrs["units"], title=attrs["title"], protocol=str(table["protocol"].iloc[0])
+    )
