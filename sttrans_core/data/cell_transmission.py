@@ -12,7 +12,7 @@ import numpy as np
 
 __all__ = ["FundamentalDiagram", "Road", "TrafficRecord", "run_cell_transmission"]
 
-SECONDS_PER_MINUTE = 60
+SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class Road:
             )
         for name in ("entry_cells", "ramp_cells", "restricted_cells"):
             cells = np.asarray(getattr(self, name))
-            if cells.size and not (0 <= cells.min() and cells.max() < num_cells):
+            if cells.size and (cells.min() < 0 or cells.max() >= num_cells):
                 raise ValueError(
                     f"{name} must lie between 0 and {num_cells - 1}; got {cells.tolist()}. "
                     f"Give the index of a cell."
@@ -165,82 +165,112 @@ def run_cell_transmission(
     Source: C. F. Daganzo, "The cell transmission model", Transportation Research B 28 (1994) and
         part II, B 29 (1995), for merges (eq. 10) and diverges (eq. 8).
     """
-    diagram = road.diagram
-    step_hours = step_seconds / 3600
-    courant = max(diagram.free_flow_kmh, diagram.wave_speed_kmh) * step_hours / road.cell_km
-    if not 0 < courant <= 1:
-        raise ValueError(
-            f"A vehicle must pass at most one cell per step; got {courant:.2f} cells in "
-            f"{step_seconds} s. Shorten step_seconds or lengthen cell_km."
-        )
-    inlets = road.inlet_cells
-    restricted = np.asarray(road.restricted_cells, dtype=np.int64)
-    num_minutes, num_days = demand.shape[0], demand.shape[-1]
-    for name, values, axis in (
-        ("demand", demand, inlets),
-        ("restriction", restriction, restricted),
+    traffic = _Traffic(road, num_days=demand.shape[-1], step_seconds=step_seconds)
+    _check_forcing(road, demand, restriction, step_seconds, interval_minutes)
+    steps_per_minute = round(SECONDS_PER_MINUTE / step_seconds)
+    num_intervals = len(demand) // interval_minutes
+    speed = np.empty((num_intervals, *traffic.vehicles.shape), dtype=np.float32)
+    for minute in range(len(demand)):
+        traffic.restrict(restriction[minute])
+        for _ in range(steps_per_minute):
+            traffic.step(demand[minute])
+        if (minute + 1) % interval_minutes == 0:
+            speed[minute // interval_minutes] = traffic.take_mean_speed()
+    arrived = demand.sum((0, 1)) * (SECONDS_PER_MINUTE / SECONDS_PER_HOUR)
+    return TrafficRecord(speed, traffic.vehicles, traffic.waiting, arrived, traffic.left)
+
+
+def _check_forcing(
+    road: Road,
+    demand: np.ndarray,
+    restriction: np.ndarray,
+    step_seconds: float,
+    interval_minutes: int,
+) -> None:
+    num_minutes, _, num_days = demand.shape
+    for name, values, cells in (
+        ("demand", demand, road.inlet_cells),
+        ("restriction", restriction, road.restricted_cells),
     ):
-        if values.shape != (num_minutes, len(axis), num_days):
+        if values.shape != (num_minutes, len(cells), num_days):
             raise ValueError(
-                f"{name} must have the shape {(num_minutes, len(axis), num_days)}; got "
+                f"{name} must have the shape {(num_minutes, len(cells), num_days)}; got "
                 f"{values.shape}. Give one value per minute, cell and day."
             )
-    steps_per_minute = SECONDS_PER_MINUTE / step_seconds
-    if steps_per_minute != int(steps_per_minute) or num_minutes % interval_minutes:
+    if SECONDS_PER_MINUTE % step_seconds or num_minutes % interval_minutes:
         raise ValueError(
             f"Steps must fill whole minutes, and minutes whole intervals; got {step_seconds} s in "
-            f"{num_minutes} minutes of {interval_minutes}-minute intervals. Choose a divisor."
+            f"{num_minutes} minutes of {interval_minutes}-minute intervals. Choose divisors."
         )
 
-    # Everything below is in vehicles per cell and vehicles per step.
-    num_cells = len(road.lanes)
-    lanes = np.repeat(np.asarray(road.lanes, dtype=float)[:, None], num_days, axis=1)
-    room_at_jam = lanes * diagram.jam_density * road.cell_km
-    full_capacity = lanes * diagram.capacity * step_hours
-    advance = diagram.free_flow_kmh * step_hours / road.cell_km
-    retreat = diagram.wave_speed_kmh * step_hours / road.cell_km
-    staying = 1 - np.asarray(road.exit_share, dtype=float)[:, None]
-    last_cells = np.append(np.asarray(road.entry_cells)[1:] - 1, num_cells - 1)
-    priority = np.full((len(inlets), 1), road.ramp_priority)
-    priority[: len(road.entry_cells)] = 1.0
 
-    vehicles = np.zeros((num_cells, num_days))
-    waiting = np.zeros((len(inlets), num_days))
-    left = np.zeros(num_days)
-    num_intervals = num_minutes // interval_minutes
-    speed = np.empty((num_intervals, num_cells, num_days), dtype=np.float32)
-    outflow_sum, vehicle_sum = np.zeros_like(vehicles), np.zeros_like(vehicles)
-    capacity = full_capacity.copy()
-    sending, receiving = np.empty_like(vehicles), np.empty_like(vehicles)
-    through, outflow = np.zeros_like(vehicles), np.empty_like(vehicles)
-    for minute in range(num_minutes):
-        capacity[restricted] = full_capacity[restricted] * restriction[minute]
-        arriving = demand[minute] * step_hours
-        for _ in range(int(steps_per_minute)):
-            np.minimum(advance * vehicles, capacity, out=sending)
-            np.minimum(retreat * (room_at_jam - vehicles), capacity, out=receiving)
-            np.multiply(sending[:-1], staying[:-1], out=through[1:])
-            through[road.entry_cells] = 0.0
-            waiting += arriving
-            room = receiving[inlets]
-            entering = np.minimum(waiting, np.maximum(room - through[inlets], priority * room))
-            waiting -= entering
-            receiving[inlets] = room - entering
-            np.minimum(through, receiving, out=through)
-            np.divide(through[1:], staying[:-1], out=outflow[:-1])
-            outflow[last_cells] = sending[last_cells]
-            left += outflow.sum(0) - through.sum(0)
-            vehicle_sum += vehicles
-            outflow_sum += outflow
-            vehicles += through
-            vehicles -= outflow
-            vehicles[inlets] += entering
-        if (minute + 1) % interval_minutes == 0:
-            with np.errstate(invalid="ignore"):
-                mean = outflow_sum / vehicle_sum * (road.cell_km / step_hours)
-            speed[minute // interval_minutes] = np.where(
-                vehicle_sum > 0, mean, diagram.free_flow_kmh
+class _Traffic:
+    """What is on the road now, in vehicles per cell; flows are in vehicles per step."""
+
+    def __init__(self, road: Road, *, num_days: int, step_seconds: float) -> None:
+        diagram = road.diagram
+        self.step_hours = step_seconds / SECONDS_PER_HOUR
+        self.advance = diagram.free_flow_kmh * self.step_hours / road.cell_km
+        self.retreat = diagram.wave_speed_kmh * self.step_hours / road.cell_km
+        if not 0 < max(self.advance, self.retreat) <= 1:
+            raise ValueError(
+                f"A vehicle must pass at most one cell per step; got {self.advance:.2f} cells in "
+                f"{step_seconds} s. Shorten step_seconds or lengthen cell_km."
             )
-            outflow_sum[:], vehicle_sum[:] = 0.0, 0.0
-    arrived = demand.sum((0, 1)) / 60
-    return TrafficRecord(speed, vehicles, waiting, arrived, left)
+        self.road = road
+        self.inlets = road.inlet_cells
+        self.entries = np.asarray(road.entry_cells, dtype=np.int64)
+        self.restricted = np.asarray(road.restricted_cells, dtype=np.int64)
+        num_cells = len(road.lanes)
+        self.last_cells = np.append(self.entries[1:] - 1, num_cells - 1)
+        lanes = np.repeat(np.asarray(road.lanes, dtype=float)[:, None], num_days, axis=1)
+        self.jam = lanes * diagram.jam_density * road.cell_km
+        self.full_capacity = lanes * diagram.capacity * self.step_hours
+        self.capacity = self.full_capacity.copy()
+        self.staying = 1 - np.asarray(road.exit_share, dtype=float)[:, None]
+        self.priority = np.full((len(self.inlets), 1), road.ramp_priority)
+        self.priority[: len(self.entries)] = 1.0
+        self.vehicles = np.zeros((num_cells, num_days))
+        self.waiting = np.zeros((len(self.inlets), num_days))
+        self.left = np.zeros(num_days)
+        self._sending, self._receiving = np.empty((2, num_cells, num_days))
+        self._through, self._outflow = np.zeros((2, num_cells, num_days))
+        self._outflow_sum, self._vehicle_sum = np.zeros((2, num_cells, num_days))
+
+    def restrict(self, factor: np.ndarray) -> None:
+        """Set the capacity of the restricted cells, (restricted, day)."""
+        self.capacity[self.restricted] = self.full_capacity[self.restricted] * factor
+
+    def step(self, demand: np.ndarray) -> None:
+        """Move every vehicle by one step; demand in vehicles per hour, (inlet, day)."""
+        through, outflow = self._through, self._outflow
+        sending = np.minimum(self.advance * self.vehicles, self.capacity, out=self._sending)
+        receiving = np.minimum(
+            self.retreat * (self.jam - self.vehicles), self.capacity, out=self._receiving
+        )
+        # `through` is what comes in from the cell behind, `outflow` what goes out in front.
+        np.multiply(sending[:-1], self.staying[:-1], out=through[1:])
+        through[self.entries] = 0.0
+        self.waiting += demand * self.step_hours
+        room = receiving[self.inlets]
+        claim = np.maximum(room - through[self.inlets], self.priority * room)
+        entering = np.minimum(self.waiting, claim)
+        self.waiting -= entering
+        receiving[self.inlets] = room - entering
+        np.minimum(through, receiving, out=through)
+        np.divide(through[1:], self.staying[:-1], out=outflow[:-1])
+        outflow[self.last_cells] = sending[self.last_cells]
+        self.left += outflow.sum(0) - through.sum(0)
+        self._vehicle_sum += self.vehicles
+        self._outflow_sum += outflow
+        self.vehicles += through
+        self.vehicles -= outflow
+        self.vehicles[self.inlets] += entering
+
+    def take_mean_speed(self) -> np.ndarray:
+        """Give the space-mean speed in km/h since the last call, (cell, day)."""
+        to_kmh = self.road.cell_km / self.step_hours
+        is_empty = self._vehicle_sum == 0
+        mean = to_kmh * self._outflow_sum / np.where(is_empty, 1.0, self._vehicle_sum)
+        self._outflow_sum[:], self._vehicle_sum[:] = 0.0, 0.0
+        return np.where(is_empty, self.road.diagram.free_flow_kmh, mean)

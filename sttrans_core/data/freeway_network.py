@@ -1,6 +1,7 @@
 """A freeway network made up by a seed: corridors with curves, ramps, bottlenecks and sensors."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,19 +10,35 @@ from sttrans_core.data.cell_transmission import Road
 __all__ = ["FreewayNetwork", "build_freeway_network"]
 
 KM_PER_DEGREE = 111.32
-CENTRE = (39.20, -99.60)
+# Open country: nothing real lies under the simulated roads.
+CENTRE_LATITUDE, CENTRE_LONGITUDE = 39.20, -99.60
 CELL_KM = 0.125
-# Name, prefix of its sensors, heading in degrees from north, side of the centre line.
-CORRIDORS = (
-    ("A eastbound", "AE", 90.0, 1),
-    ("A westbound", "AW", 270.0, 1),
-    ("B northbound", "BN", 0.0, 1),
+SENSOR_GAP_KM = (0.95, 1.55)
+MARGIN_KM = 1.0
+RAMP_GAP_KM, FIRST_RAMP_KM, LAST_RAMP_KM = 3.0, 1.9, 2.0
+CELLS_FROM_EXIT_TO_ENTRANCE = 4
+
+
+class _Direction(NamedTuple):
+    """One measured direction of a freeway; the heading is that of its centre line, from north."""
+
+    name: str
+    prefix: str
+    freeway: str
+    heading_degrees: float
+    is_reverse: bool
+
+
+DIRECTIONS = (
+    _Direction("A eastbound", "AE", "A", 90.0, False),
+    _Direction("A westbound", "AW", "A", 90.0, True),
+    _Direction("B northbound", "BN", "B", 0.0, False),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FreewayNetwork:
-    """Corridors and sensors; every array of sensors is ordered by corridor, then along it.
+    """Corridors and sensors; all cells and sensors are ordered by corridor, then along it.
 
     Args:
         corridor_names: One name per corridor.
@@ -33,10 +50,10 @@ class FreewayNetwork:
         exit_share: Share of the flow that leaves behind each cell, (cell,).
         sensor_ids: One id per sensor, (node,).
         sensor_cell: Cell of each sensor, (node,).
-        sensor_corridor: Corridor of each sensor, (node,).
+        sensor_corridor: Index of the corridor of each sensor, (node,).
         sensor_km: Distance along the corridor in the direction of travel, (node,).
-        latitude: Degrees, (node,).
-        longitude: Degrees, (node,).
+        latitude: Degrees north, (node,).
+        longitude: Degrees east, (node,).
     """
 
     corridor_names: tuple[str, ...]
@@ -54,15 +71,11 @@ class FreewayNetwork:
     longitude: np.ndarray
 
     def corridor_of(self, cells: np.ndarray) -> np.ndarray:
-        """Give the corridor index of each cell."""
+        """Give the index of the corridor of each cell."""
         return np.searchsorted(self.corridor_cells[:, 0], cells, side="right") - 1
 
     def road(self, restricted_cells: np.ndarray) -> Road:
-        """Give the cells for the traffic model.
-
-        Args:
-            restricted_cells: Cells whose capacity will change with time.
-        """
+        """Give the cells for the traffic model, with those whose capacity will change."""
         return Road(
             lanes=self.lanes,
             entry_cells=self.corridor_cells[:, 0],
@@ -73,11 +86,23 @@ class FreewayNetwork:
         )
 
 
+class _Corridor(NamedTuple):
+    """One corridor, with its cells counted from 0."""
+
+    lanes: np.ndarray
+    exit_share: np.ndarray
+    ramp_cells: np.ndarray
+    drop_cell: int
+    weave_cell: int
+    sensor_km: np.ndarray
+
+
 def build_freeway_network(num_sensors: int, rng: np.random.Generator) -> FreewayNetwork:
     """Make up two crossing freeways with three measured corridors.
 
-    Freeway A is measured in both directions, freeway B in one. Sensors are about 0.95-1.55 km
-    apart. Each corridor has a lane drop near its end, a weaving section half way, and an off-ramp followed by an on-ramp every 3 km.
+    Freeway A is measured in both directions, freeway B in one. Each corridor has a lane drop near
+    its end, a weaving section half way, and an off-ramp followed by an on-ramp every few km. The
+    freeways cross without exchanging vehicles, so that causes stay inside a corridor.
 
     Args:
         num_sensors: Sensors in all; 40-60 is a small city.
@@ -86,82 +111,72 @@ def build_freeway_network(num_sensors: int, rng: np.random.Generator) -> Freeway
     Returns:
         The network, around a place that has no such freeways.
     """
-    counts = [len(part) for part in np.array_split(np.arange(num_sensors), len(CORRIDORS))]
-    first_cell = 0
-    parts: dict[str, list] = {
-        name: []
-        for name in (
-            "cells",
-            "drops",
-            "weaves",
-            "ramps",
-            "lanes",
-            "exits",
-            "sensor",
-            "corridor",
-            "km",
-        )
-    }
-    ids: list[str] = []
-    places: list[np.ndarray] = []
-    curve = {code: (rng.uniform(0.15, 0.3), rng.uniform(0, 2 * np.pi)) for code in "AB"}
-    for corridor, ((_, prefix, heading, side), count) in enumerate(
-        zip(CORRIDORS, counts, strict=True)
-    ):
-        sensor_km = 1.0 + np.concatenate([[0.0], rng.uniform(0.95, 1.55, count - 1)]).cumsum()
-        num_cells = int(np.ceil((sensor_km[-1] + 1.0) / CELL_KM))
-        lanes, exits = np.full(num_cells, 4), np.zeros(num_cells)
-        drop = int(rng.uniform(0.88, 0.93) * num_cells)
-        lanes[drop:] = 3
-        parts["drops"].append(first_cell + drop)
-        parts["weaves"].append(first_cell + int(rng.uniform(0.44, 0.54) * num_cells))
-        ramps = np.arange(int(1.9 / CELL_KM), num_cells - 16, int(3.0 / CELL_KM))
-        exits[ramps - 4] = rng.uniform(0.06, 0.11, len(ramps))
-        ids += [f"{prefix}{i + 1:02d}" for i in range(count)]
-        places.append(_place(sensor_km, num_cells * CELL_KM, heading, side, *curve[prefix[0]]))
-        parts["cells"].append((first_cell, first_cell + num_cells))
-        parts["ramps"].append(first_cell + ramps)
-        parts["lanes"].append(lanes)
-        parts["exits"].append(exits)
-        parts["sensor"].append(first_cell + (sensor_km / CELL_KM).astype(np.int64))
-        parts["corridor"].append(np.full(count, corridor))
-        parts["km"].append(sensor_km)
-        first_cell += num_cells
+    bends = {freeway: (rng.uniform(0.15, 0.3), rng.uniform(0, 2 * np.pi)) for freeway in "AB"}
+    counts = [len(part) for part in np.array_split(np.arange(num_sensors), len(DIRECTIONS))]
+    corridors = [_build_corridor(count, rng) for count in counts]
+    sizes = np.array([len(corridor.lanes) for corridor in corridors])
+    first = sizes.cumsum() - sizes
+    places = [
+        _place(corridor.sensor_km, size * CELL_KM, direction, *bends[direction.freeway])
+        for corridor, size, direction in zip(corridors, sizes, DIRECTIONS, strict=True)
+    ]
     latitude, longitude = np.concatenate(places, axis=1)
+    sensor_corridor = np.repeat(np.arange(len(corridors)), counts)
+    sensor_km = np.concatenate([c.sensor_km for c in corridors])
     return FreewayNetwork(
-        corridor_names=tuple(name for name, *_ in CORRIDORS),
-        corridor_cells=np.array(parts["cells"]),
-        drop_cells=np.array(parts["drops"]),
-        weave_cells=np.array(parts["weaves"]),
-        ramp_cells=np.concatenate(parts["ramps"]),
-        lanes=np.concatenate(parts["lanes"]),
-        exit_share=np.concatenate(parts["exits"]),
-        sensor_ids=tuple(ids),
-        sensor_cell=np.concatenate(parts["sensor"]),
-        sensor_corridor=np.concatenate(parts["corridor"]),
-        sensor_km=np.concatenate(parts["km"]),
+        corridor_names=tuple(direction.name for direction in DIRECTIONS),
+        corridor_cells=np.stack([first, first + sizes], axis=1),
+        drop_cells=first + [c.drop_cell for c in corridors],
+        weave_cells=first + [c.weave_cell for c in corridors],
+        ramp_cells=np.concatenate(
+            [f + c.ramp_cells for f, c in zip(first, corridors, strict=True)]
+        ),
+        lanes=np.concatenate([c.lanes for c in corridors]),
+        exit_share=np.concatenate([c.exit_share for c in corridors]),
+        sensor_ids=tuple(
+            f"{direction.prefix}{i + 1:02d}"
+            for direction, count in zip(DIRECTIONS, counts, strict=True)
+            for i in range(count)
+        ),
+        sensor_cell=first[sensor_corridor] + (sensor_km / CELL_KM).astype(np.int64),
+        sensor_corridor=sensor_corridor,
+        sensor_km=sensor_km,
         latitude=latitude,
         longitude=longitude,
     )
 
 
+def _build_corridor(num_sensors: int, rng: np.random.Generator) -> _Corridor:
+    gaps = rng.uniform(*SENSOR_GAP_KM, num_sensors - 1)
+    sensor_km = MARGIN_KM + np.append(0.0, gaps).cumsum()
+    num_cells = int(np.ceil((sensor_km[-1] + MARGIN_KM) / CELL_KM))
+    drop_cell = int(rng.uniform(0.88, 0.93) * num_cells)
+    lanes = np.full(num_cells, 4)
+    lanes[drop_cell:] = 3
+    ramp_km = np.arange(FIRST_RAMP_KM, num_cells * CELL_KM - LAST_RAMP_KM, RAMP_GAP_KM)
+    ramp_cells = (ramp_km / CELL_KM).astype(np.int64)
+    exit_share = np.zeros(num_cells)
+    exit_share[ramp_cells - CELLS_FROM_EXIT_TO_ENTRANCE] = rng.uniform(0.06, 0.11, len(ramp_cells))
+    weave_cell = int(rng.uniform(0.44, 0.54) * num_cells)
+    return _Corridor(lanes, exit_share, ramp_cells, drop_cell, weave_cell, sensor_km)
+
+
 def _place(
-    along_km: np.ndarray, length_km: float, heading: float, side: int, bend: float, phase: float
+    along_km: np.ndarray, length_km: float, direction: _Direction, bend: float, phase: float
 ) -> np.ndarray:
-    """Give latitude and longitude along a gently curved line through the centre, (2, node)."""
-    line_km = np.linspace(-length_km / 2, length_km / 2, 400)
-    reverse = heading >= 180
-    course = np.radians(heading - 180 if reverse else heading)
+    """Give latitude and longitude beside a gently curved line through the centre, (2, node)."""
+    line_km = np.linspace(-length_km / 2, length_km / 2, 401)
+    course = np.radians(direction.heading_degrees)
     course = course + bend * np.sin(2 * np.pi * line_km / 16 + phase)
     pace = line_km[1] - line_km[0]
     east, north = np.sin(course).cumsum() * pace, np.cos(course).cumsum() * pace
     east, north = east - east[200], north - north[200]
     # The carriageway lies on the right of the centre line, seen in the direction of travel.
-    offset = side * (-0.08 if reverse else 0.08)
-    east, north = east + offset * np.cos(course), north - offset * np.sin(course)
+    aside = -0.08 if direction.is_reverse else 0.08
+    east, north = east + aside * np.cos(course), north - aside * np.sin(course)
     at = along_km - length_km / 2
-    at = -at if reverse else at
-    latitude = CENTRE[0] + np.interp(at, line_km, north) / KM_PER_DEGREE
-    shrink = np.cos(np.radians(CENTRE[0]))
-    longitude = CENTRE[1] + np.interp(at, line_km, east) / (KM_PER_DEGREE * shrink)
+    at = -at if direction.is_reverse else at
+    latitude = CENTRE_LATITUDE + np.interp(at, line_km, north) / KM_PER_DEGREE
+    km_per_degree_east = KM_PER_DEGREE * np.cos(np.radians(CENTRE_LATITUDE))
+    longitude = CENTRE_LONGITUDE + np.interp(at, line_km, east) / km_per_degree_east
     return np.stack([latitude, longitude])
