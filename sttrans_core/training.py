@@ -8,7 +8,6 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from tqdm.auto import tqdm
 
 from .config import ExperimentConfig
 from .data.windows import Split, Windows
-from .forecaster import Forecaster, FittedData
+from .forecaster import FittedData, Forecaster
 from .metrics import ErrorSums, masked_mae
 from .runs import RunError, RunFolder
 
@@ -107,7 +106,8 @@ def _prepare(
 
 class _Trainer:
     """The state of one training; everything random is seeded anew for each epoch, so that a
-    resumed run repeats exactly what an uninterrupted one would have done."""
+    resumed run repeats exactly what an uninterrupted one would have done.
+    """
 
     def __init__(
         self,

@@ -1,0 +1,170 @@
+"""Scores of a forecaster beside the baselines, with every choice of the protocol named."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+import xarray as xr
+
+from .baselines import HistoricalAverage, LastObserved, LastValue
+from .data.windows import split_windows
+from .forecaster import FORECAST_BATCH, Forecaster
+from .metrics import ErrorSums
+from .schema import check_dataset, interval_of
+from .scores import write_scores
+
+__all__ = ["evaluate", "evaluate_baselines"]
+
+Part = Literal["train", "validation", "test"]
+Over = Literal["step", "prefix"]
+Missing = Literal["ignore", "as_zero"]
+
+
+def evaluate(
+    forecaster: Forecaster,
+    dataset: xr.Dataset,
+    *,
+    part: Part = "test",
+    over: Over = "step",
+    missing: Missing = "ignore",
+    smallest_target: float = 1e-4,
+    write: bool = False,
+) -> xr.Dataset:
+    """Score a forecaster and the baselines on the same windows, pooled over the whole part.
+
+    Args:
+        forecaster: A trained model.
+        dataset: The series it was trained on.
+        part: Which windows: `train`, `validation` or `test`.
+        over: `step` scores each horizon step alone (the field's standard), `prefix` all steps up
+            to it.
+        missing: `ignore` leaves missing targets out; `as_zero` scores them as readings of 0.
+        smallest_target: MAPE leaves out targets whose size is at most this, in original units.
+        write: Also write `scores.csv` into the run folder.
+
+    Returns:
+        `mae`, `rmse` (original units) and `mape` (percent) over (model, horizon); `attrs` state
+        the protocol.
+
+    Raises:
+        RunError: The dataset does not fit the run.
+    """
+    windows = forecaster.windows(dataset)
+    data = forecaster.config.data
+
+    def predict(origins: np.ndarray) -> np.ndarray:
+        batch = windows.batch(torch.from_numpy(origins - data.history_steps + 1))
+        return forecaster.predict(batch).cpu().numpy()
+
+    choices = {"over": over, "missing": missing, "smallest_target": smallest_target}
+    ours = _score(
+        {f"ST-Trans {forecaster.config.variant_name}": predict},
+        dataset, data.history_steps, data.horizon_steps, data.split, part, **choices,
+    )  # fmt: skip
+    baselines = evaluate_baselines(
+        dataset,
+        history_steps=data.history_steps,
+        horizon_steps=data.horizon_steps,
+        split=data.split,
+        part=part,
+        **choices,
+    )
+    scores = xr.concat([ours, baselines], dim="model", combine_attrs="override")
+    if write and forecaster.run_dir is not None:
+        write_scores(scores, forecaster.run_dir / "scores.csv")
+    return scores
+
+
+def evaluate_baselines(
+    dataset: xr.Dataset,
+    *,
+    history_steps: int = 12,
+    horizon_steps: int = 12,
+    split: Literal["standard", "paper"] = "standard",
+    part: Part = "test",
+    over: Over = "step",
+    missing: Missing = "ignore",
+    smallest_target: float = 1e-4,
+) -> xr.Dataset:
+    """Score last value, last observed value and historical average; see `evaluate`.
+
+    Args:
+        dataset: A labelled dataset.
+        history_steps: Steps a window sees.
+        horizon_steps: Steps a window forecasts.
+        split: `standard` (7:1:2) or `paper` (7:2:1).
+        part: Which windows.
+        over: `step` or `prefix`.
+        missing: `ignore` or `as_zero`.
+        smallest_target: MAPE leaves out targets whose size is at most this, in original units.
+
+    Returns:
+        Scores over (model, horizon).
+
+    Raises:
+        SchemaError: The dataset does not keep the contract.
+        ValueError: The series is too short for the windows.
+    """
+    check_dataset(dataset)
+    parts = split_windows(
+        dataset.sizes["time"], history_steps=history_steps, horizon_steps=horizon_steps, split=split
+    )
+    num_train_steps = len(parts.train) + history_steps - 1
+    models = {}
+    for kind in (LastValue, LastObserved, HistoricalAverage):
+        fitted = kind(dataset, num_train_steps=num_train_steps)
+        models[kind.label] = lambda origins, fitted=fitted: fitted.predict(
+            origins, horizon_steps=horizon_steps
+        )
+    return _score(
+        models, dataset, history_steps, horizon_steps, split, part,
+        over=over, missing=missing, smallest_target=smallest_target,
+    )  # fmt: skip
+
+
+def _score(
+    models: dict[str, Callable[[np.ndarray], np.ndarray]],
+    dataset: xr.Dataset,
+    history_steps: int,
+    horizon_steps: int,
+    split: Literal["standard", "paper"],
+    part: Part,
+    *,
+    over: Over,
+    missing: Missing,
+    smallest_target: float,
+) -> xr.Dataset:
+    parts = split_windows(
+        dataset.sizes["time"], history_steps=history_steps, horizon_steps=horizon_steps, split=split
+    )
+    starts = np.asarray(getattr(parts, part), dtype=np.int64)
+    origins = starts + history_steps - 1
+    readings = dataset["target"].values
+    table: dict[str, list[np.ndarray]] = {"mae": [], "rmse": [], "mape": []}
+    for predict in models.values():
+        sums = ErrorSums(missing=missing, smallest_target=smallest_target)
+        for first in range(0, len(origins), FORECAST_BATCH):
+            some = origins[first : first + FORECAST_BATCH]
+            target = readings[some[:, None] + np.arange(1, horizon_steps + 1)]
+            forecast = torch.from_numpy(np.ascontiguousarray(predict(some), dtype=np.float32))
+            sums.update(forecast, torch.from_numpy(target.astype(np.float32)))
+        for name, values in sums.scores(over=over).items():
+            table[name].append(values.numpy())
+    minutes = interval_of(dataset).total_seconds() / 60
+    steps = np.arange(1, horizon_steps + 1)
+    return xr.Dataset(
+        {name: (("model", "horizon"), np.stack(rows)) for name, rows in table.items()},
+        coords={
+            "model": list(models),
+            "horizon": steps,
+            "lead_minutes": ("horizon", minutes * steps),
+        },
+        attrs={
+            "units": dataset.attrs["units"],
+            "title": dataset.attrs["title"],
+            "synthetic": dataset.attrs["synthetic"],
+            "protocol": f"{split} split, {part} part, {len(starts)} windows, per {over}, "
+            f"missing targets {'ignored' if missing == 'ignore' else 'scored as 0'}",
+        },
+    )
