@@ -1,9 +1,4 @@
-"""Scoring an alignment against the truth, which only simulated traffic has.
-
-What happens at a place in congested traffic comes from downstream, at the wave speed; in free
-traffic it comes from upstream, at the free-flow speed. Followed backwards in time, this is the
-characteristic line that ends at a target. The readings it passes are the target's true causes.
-"""
+"""Scoring alignments against the true causes, which only simulated data has."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -13,211 +8,33 @@ import pandas as pd
 import xarray as xr
 from scipy.special import gammaln
 
-from sttrans_core.schema import check_alignment, interval_of
+from sttrans_core.characteristics import (
+    Characteristics,
+    node_indices,
+    origin_index,
+    true_causes,
+)
+from sttrans_core.geometry import haversine_km
+from sttrans_core.schema import check_alignment
 
 __all__ = ["HitRate", "hit_rate", "true_causes"]
 
-KMH_PER_MPH = 1.609344
 REGIMES = ("congested", "free")
-NEEDED_ATTRS = ("free_flow_kmh", "wave_speed_kmh", "critical_speed_mph")
-
-
-class _Corridors(NamedTuple):
-    """Where each node lies along its corridor."""
-
-    corridor: np.ndarray  # (N,) index
-    rank: np.ndarray  # (N,) position in the direction of travel
-    km: np.ndarray  # (N,)
-
-
-def _corridors(dataset: xr.Dataset) -> _Corridors:
-    missing = [n for n in ("corridor", "milepost_km") if n not in dataset.coords]
-    missing += [n for n in NEEDED_ATTRS if n not in dataset.attrs]
-    missing += [n for n in ("noiseless",) if n not in dataset]
-    if missing:
-        raise ValueError(
-            f"The true causes must be known in the dataset; got none of {', '.join(missing)}. "
-            f"Use a simulated dataset."
-        )
-    km = dataset["milepost_km"].values.astype(float)
-    corridor = np.unique(dataset["corridor"].values, return_inverse=True)[1]
-    same = corridor[:, None] == corridor[None, :]
-    rank = (same & (km[None, :] < km[:, None])).sum(1)
-    return _Corridors(corridor, rank, km)
-
-
-def _origin_index(dataset: xr.Dataset, time: object, history_steps: int) -> int:
-    stamps = dataset.indexes["time"]
-    stamp = pd.Timestamp(time)  # type: ignore[arg-type]
-    if stamp not in stamps:
-        raise ValueError(
-            f"time must be a time stamp of the dataset; got {stamp}. "
-            f"Choose one from {stamps[0]} to {stamps[-1]}."
-        )
-    index = int(stamps.get_loc(stamp))  # type: ignore[arg-type]
-    if index + 1 < history_steps:
-        raise ValueError(
-            f"The history must lie inside the dataset; got {history_steps} steps up to {stamp}, "
-            f"{index + 1} of them there. Choose a later time."
-        )
-    return index
-
-
-class _Lines(NamedTuple):
-    """The characteristic lines that end at each query at one time."""
-
-    node: np.ndarray  # (Q, T) node that the line passes at each history step, -1 where it is out
-    is_congested: np.ndarray  # (Q,)
-    has_truth: np.ndarray  # (Q,) the target lies inside the dataset
-
-
-def _trace(
-    dataset: xr.Dataset,
-    places: _Corridors,
-    slow: np.ndarray,
-    *,
-    origin: int,
-    horizon_step: int,
-    queries: np.ndarray,
-    history_steps: int,
-    stay_in_regime: bool,
-) -> _Lines:
-    arrival = origin + horizon_step
-    if arrival >= len(slow):
-        unknown = np.full((len(queries), history_steps), -1)
-        no = np.zeros(len(queries), bool)
-        return _Lines(unknown, no, no)
-    is_congested = slow[arrival, queries]
-    hours = interval_of(dataset) / pd.Timedelta("1h")
-    # Positive is downstream: a queue's causes lie ahead, those of free traffic behind.
-    drift = hours * np.where(
-        is_congested, dataset.attrs["wave_speed_kmh"], -dataset.attrs["free_flow_kmh"]
-    )
-    lag = np.arange(horizon_step + history_steps)
-    km = places.km[queries, None] + lag * drift[:, None]  # (Q, L)
-    same = places.corridor[queries, None] == places.corridor[None, :]  # (Q, N)
-    gap = np.where(same[:, None], np.abs(km[..., None] - places.km), np.inf)  # (Q, L, N)
-    node = gap.argmin(-1)
-    first = np.where(same, places.km, np.inf).min(1)
-    last = np.where(same, places.km, -np.inf).max(1)
-    inside = (km >= first[:, None]) & (km <= last[:, None])
-    if stay_in_regime:
-        # A line ends where a queue ends: behind its head, traffic comes from elsewhere.
-        regime = slow[np.maximum(arrival - lag, 0)[None, :], node]
-        inside &= np.logical_and.accumulate(regime == is_congested[:, None], axis=1)
-    node = np.where(inside, node, -1)[:, horizon_step:][:, ::-1]  # lag -> history step
-    return _Lines(node, is_congested, np.ones(len(queries), bool))
-
-
-def _tolerance(places: _Corridors, line: np.ndarray) -> np.ndarray:
-    """Mark what is within one node and one step of each line, (Q, T) -> (Q, T, N)."""
-    passed = line >= 0
-    rank, corridor = places.rank[line], places.corridor[line]
-    near = passed[..., None] & (corridor[..., None] == places.corridor)
-    near &= np.abs(rank[..., None] - places.rank) <= 1
-    wide = near.copy()
-    wide[:, 1:] |= near[:, :-1]
-    wide[:, :-1] |= near[:, 1:]
-    return wide
-
-
-def true_causes(
-    dataset: xr.Dataset,
-    time: object,
-    *,
-    horizon_step: int,
-    nodes: Iterable[str] | None = None,
-    history_steps: int = 12,
-    stay_in_regime: bool = True,
-) -> xr.Dataset:
-    """Give the sources that truly cause the speed at each target, within the history.
-
-    Args:
-        dataset: A simulated freeway, with `noiseless`, `corridor` and `milepost_km`.
-        time: Forecast origin, the time stamp of the last history step.
-        horizon_step: Step of the target after the origin, 1 or more.
-        nodes: Ids of the targets; all by default.
-        history_steps: Steps of the history that ends at `time`.
-        stay_in_regime: End the line where it leaves the queue (or the free stretch) of its
-            target, as traffic theory has it; otherwise follow it straight to the corridor's end.
-
-    Returns:
-        A dataset with `line_node(query_node, history_step)`, the index of the node that the line
-        passes nearest, -1 where it is outside the corridor, the regime or the history;
-        `near_line(query_node, history_step, node)`, what is within one node and one step;
-        `congested(query_node)`, whether the true speed at the target is below critical; and
-        `scorable(query_node)`, whether any source lies on the line. Lines do not turn off into
-        another corridor.
-
-    Raises:
-        ValueError: The dataset has no truth, or time, horizon or nodes are not in it.
-
-    Source: the kinematic waves of C. F. Daganzo, Transportation Research B 28 (1994), section 2.
-    """
-    places = _corridors(dataset)
-    origin = _origin_index(dataset, time, history_steps)
-    if horizon_step < 1:
-        raise ValueError(
-            f"horizon_step must be at least 1; got {horizon_step}. Count from the first forecast."
-        )
-    ids = dataset["node"].values
-    chosen = ids if nodes is None else np.array(list(nodes))
-    queries = _indices(dataset, chosen)
-    lines = _trace(
-        dataset,
-        places,
-        _is_slow(dataset),
-        origin=origin,
-        horizon_step=horizon_step,
-        queries=queries,
-        history_steps=history_steps,
-        stay_in_regime=stay_in_regime,
-    )
-    return xr.Dataset(
-        {
-            "line_node": (("query_node", "history_step"), lines.node),
-            "near_line": (("query_node", "history_step", "node"), _tolerance(places, lines.node)),
-            "congested": ("query_node", lines.is_congested),
-            "scorable": ("query_node", (lines.node >= 0).any(1)),
-        },
-        coords={
-            "query_node": chosen,
-            "history_step": np.arange(history_steps),
-            "node": ids,
-            "time": pd.Timestamp(time),  # type: ignore[arg-type]
-            "horizon_step": horizon_step,
-        },
-    )
-
-
-def _indices(dataset: xr.Dataset, chosen: np.ndarray) -> np.ndarray:
-    index = dataset.indexes["node"].get_indexer(chosen)
-    if (index < 0).any():
-        raise ValueError(
-            f"Nodes must be ids of the dataset; got {chosen[index < 0][0]!r}. "
-            f"Use ids such as {dataset['node'].values[0]!r}."
-        )
-    return index
-
-
-def _is_slow(dataset: xr.Dataset) -> np.ndarray:
-    speed = dataset["noiseless"].values
-    in_mph = speed / KMH_PER_MPH if dataset.attrs.get("units") == "km/h" else speed
-    return in_mph < dataset.attrs["critical_speed_mph"]
+FIGURES = ("hit_rate", "chance", "nearest", "weight_share", "chance_share")
 
 
 class HitRate(NamedTuple):
     """How often an alignment holds the true cause, and how often other choices would.
 
-    All values are shares between 0 and 1 over the scored targets, NaN where there are none.
+    All rates and shares are between 0 and 1 over the scored targets, NaN where there are none.
 
     Attributes:
         hit_rate: Targets with at least one true cause among their top sources.
         chance: The same, expected for as many sources drawn at random among the observed ones.
-        nearest: The same, for the newest observed readings of the nearest nodes.
+        nearest: The same, for the newest observed reading of each of as many nearest nodes.
         weight_share: Share of the top sources' weight that lies on true causes, mean.
         chance_share: The same, expected at random.
-        num_scored: Targets scored: their line passes an observed source in the history.
+        num_scored: Targets whose line passes an observed source in the history.
         num_targets: Targets in the regime asked for, scored or not.
         by_regime: The same figures over (regime, segment).
     """
@@ -242,21 +59,22 @@ def hit_rate(
 ) -> HitRate:
     """Score alignments against the true causes of their targets.
 
-    The target of a segment is its middle step (of an even number, the earlier one), so that one
-    step of tolerance covers a segment of three. Only heads' mean weights count. A target counts
-    as hit when one of its `top` sources lies within one node and one step of its line.
+    The target of a segment is its middle step (of an even number, the earlier one), so that the
+    one step of tolerance covers a segment of three. Only the mean weight of the heads counts. A
+    target counts as hit when one of its `top` sources lies within one node and one step of its
+    line. Targets whose line does not pass the history, or only missing readings, are not scored:
+    nothing that could be looked at is their cause.
 
     Args:
         alignments: One or more alignments, each of one forecast origin.
         dataset: The simulated dataset they were made from.
         top: Sources to look at per target, those of the largest weight.
-        congested_only: Leave targets in free traffic out of the totals; they are in `by_regime`
-            either way.
+        congested_only: Leave targets in free traffic out of the totals; `by_regime` has them.
         stay_in_regime: As in `true_causes`.
 
     Returns:
-        The hit rate, the rates of chance and of the nearest sources beside it, and what share of
-        the weight is on the causes.
+        The hit rate, those of chance and of the nearest sources, and, more strictly, the share of
+        the weight that is on the causes.
 
     Raises:
         ValueError: `top` is below 1, there are no alignments, or they do not fit the dataset.
@@ -266,133 +84,119 @@ def hit_rate(
     several = [alignments] if isinstance(alignments, xr.Dataset) else list(alignments)
     if not several:
         raise ValueError("There must be an alignment to score; got none. Pass one or more.")
-    places = _corridors(dataset)
-    slow = _is_slow(dataset)
+    truth = Characteristics.of(dataset)
+    away_km = _distances(dataset)
     observed = np.isfinite(dataset["target"].values)
-    rows = [
-        _score_one(alignment, dataset, places, slow, observed, top, stay_in_regime)
-        for alignment in several
-    ]
-    table = pd.concat(rows, ignore_index=True)
-    segments = np.unique(table["segment"])
-    cells = {
-        (regime, segment): _summary(
-            table[(table["congested"] == (regime == "congested")) & (table["segment"] == segment)]
-        )
-        for regime in REGIMES
-        for segment in segments
+    tables = []
+    for alignment in several:
+        check_alignment(alignment)
+        history_steps = int(alignment.attrs["history_steps"])
+        origin = origin_index(dataset, alignment["time"].values, history_steps)
+        queries = node_indices(dataset, alignment["query_node"].values)
+        seen = observed[origin + 1 - history_steps : origin + 1]  # (T, N)
+        best = _best_sources(alignment, top)
+        nearest = _nearest_sources(away_km[queries], seen, top)
+        for s, segment in enumerate(alignment["segment"].values):
+            ends = (alignment[f"segment_{end}_step"].values[s] for end in ("first", "last"))
+            lines = truth.lines(
+                queries,
+                origin=origin,
+                horizon_step=int(sum(ends)) // 2,
+                history_steps=history_steps,
+                stay_in_regime=stay_in_regime,
+            )
+            causes = truth.near(lines.node) & seen  # (Q, T, N)
+            figures = _score(causes, int(seen.sum()), best.segment(s), nearest)
+            table = pd.DataFrame({"segment": segment, "congested": lines.is_congested, **figures})
+            tables.append(table[lines.is_known])
+    return _summary(pd.concat(tables, ignore_index=True), top, congested_only, stay_in_regime)
+
+
+class _Sources(NamedTuple):
+    """Sources of each query, by weight."""
+
+    node: np.ndarray
+    step: np.ndarray
+    weight: np.ndarray
+
+    def segment(self, index: int) -> "_Sources":
+        return _Sources(self.node[:, index], self.step[:, index], self.weight[:, index])
+
+
+def _best_sources(alignment: xr.Dataset, top: int) -> _Sources:
+    """Give the sources of the largest mean weight, (query, segment, top)."""
+    weight = np.where(alignment["valid"].values, alignment["weight"].mean("head").values, 0.0)
+    best = np.argsort(-weight, axis=-1, kind="stable")[..., :top]
+    names = ("source_node_index", "source_step")
+    node, step = (np.take_along_axis(alignment[name].values, best, -1) for name in names)
+    return _Sources(node, step, np.take_along_axis(weight, best, -1))
+
+
+def _distances(dataset: xr.Dataset) -> np.ndarray:
+    latitude, longitude = dataset["latitude"].values, dataset["longitude"].values
+    return haversine_km(latitude[:, None], longitude[:, None], latitude, longitude)
+
+
+def _nearest_sources(away_km: np.ndarray, seen: np.ndarray, top: int) -> _Sources:
+    """Give the newest observed reading of each of the nearest nodes, itself first, (query, top)."""
+    away_km = np.where(seen.any(0), away_km, np.inf)
+    node = np.argsort(away_km, axis=1, kind="stable")[:, :top]
+    newest = len(seen) - 1 - seen[::-1].argmax(0)
+    return _Sources(node, newest[node], np.ones(node.shape))
+
+
+def _score(
+    causes: np.ndarray, num_sources: int, best: _Sources, nearest: _Sources
+) -> dict[str, np.ndarray]:
+    """Give the figures of each query, (query,); `causes` is (query, history, node)."""
+    row = np.arange(len(causes))[:, None]
+    on_cause = causes[row, best.step, best.node] & (best.weight > 0)
+    total = best.weight.sum(-1)
+    num_causes = causes.sum((1, 2))
+    return {
+        "is_scored": num_causes > 0,
+        "hit_rate": on_cause.any(-1),
+        "chance": _chance(num_causes, num_sources, best.node.shape[-1]),
+        "nearest": causes[row, nearest.step, nearest.node].any(-1),
+        "weight_share": (best.weight * on_cause).sum(-1) / np.where(total > 0, total, 1.0),
+        "chance_share": num_causes / max(num_sources, 1),
     }
-    names = [name for name in HitRate._fields if name != "by_regime"]
+
+
+def _chance(num_causes: np.ndarray, num_sources: int, num_drawn: int) -> np.ndarray:
+    """Give the probability that sources drawn without replacement hold a cause."""
+    num_drawn = min(num_drawn, num_sources)
+    others = num_sources - num_causes
+    # Hypergeometric: missed = C(others, drawn) / C(sources, drawn).
+    log_missed = (
+        gammaln(others + 1)
+        - gammaln(np.maximum(others - num_drawn, 0) + 1)
+        - gammaln(num_sources + 1)
+        + gammaln(num_sources - num_drawn + 1)
+    )
+    return 1 - np.where(others >= num_drawn, np.exp(log_missed), 0.0)
+
+
+def _summary(table: pd.DataFrame, top: int, congested_only: bool, stay_in_regime: bool) -> HitRate:
+    segments = np.unique(table["segment"])
+    is_slow = table["congested"].to_numpy(bool)
+    cells = [
+        [_means(table[of_regime & (table["segment"] == segment)]) for segment in segments]
+        for of_regime in (is_slow, ~is_slow)
+    ]
+    names = (*FIGURES, "num_scored", "num_targets")
     by_regime = xr.Dataset(
         {
-            name: (
-                ("regime", "segment"),
-                [[cells[regime, segment][name] for segment in segments] for regime in REGIMES],
-            )
+            name: (("regime", "segment"), [[cell[name] for cell in line] for line in cells])
             for name in names
         },
         coords={"regime": list(REGIMES), "segment": segments},
         attrs={"top": top, "stay_in_regime": int(stay_in_regime)},
     )
-    total = _summary(table[table["congested"]] if congested_only else table)
-    return HitRate(by_regime=by_regime, **total)
+    return HitRate(by_regime=by_regime, **_means(table[is_slow] if congested_only else table))
 
 
-def _score_one(
-    alignment: xr.Dataset,
-    dataset: xr.Dataset,
-    places: _Corridors,
-    slow: np.ndarray,
-    observed: np.ndarray,
-    top: int,
-    stay_in_regime: bool,
-) -> pd.DataFrame:
-    """Score each (query node, segment) of one alignment; one row each."""
-    check_alignment(alignment)
-    history_steps = int(alignment.attrs["history_steps"])
-    origin = _origin_index(dataset, alignment["time"].values, history_steps)
-    queries = _indices(dataset, alignment["query_node"].values)
-    seen = observed[origin + 1 - history_steps : origin + 1]  # (T, N)
-    weight = alignment["weight"].mean("head").values  # (Q, S, K)
-    weight = np.where(alignment["valid"].values, weight, 0.0)
-    best = np.argsort(-weight, axis=-1, kind="stable")[..., :top]
-    weight = np.take_along_axis(weight, best, -1)
-    node = np.take_along_axis(alignment["source_node_index"].values, best, -1)
-    step = np.take_along_axis(alignment["source_step"].values, best, -1)
-    nearest = _nearest_nodes(dataset, queries, seen, top)
-    newest = history_steps - 1 - seen[::-1].argmax(0)
-    row = np.arange(len(queries))[:, None]
-    frames = []
-    for s, segment in enumerate(alignment["segment"].values):
-        first = int(alignment["segment_first_step"].values[s])
-        middle = (first + int(alignment["segment_last_step"].values[s])) // 2
-        lines = _trace(
-            dataset,
-            places,
-            slow,
-            origin=origin,
-            horizon_step=middle,
-            queries=queries,
-            history_steps=history_steps,
-            stay_in_regime=stay_in_regime,
-        )
-        cause = _tolerance(places, lines.node) & seen  # (Q, T, N)
-        kept = weight[:, s] > 0
-        on_cause = cause[row, step[:, s], node[:, s]] & kept
-        causes, sources = cause.sum((1, 2)), int(seen.sum())
-        total = weight[:, s].sum(-1)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "segment": segment,
-                    "congested": lines.is_congested,
-                    "known": lines.has_truth,
-                    "scored": lines.has_truth & (causes > 0),
-                    "hit_rate": on_cause.any(-1),
-                    "chance": _chance(causes, sources, top),
-                    "nearest": cause[row, newest[nearest], nearest].any(-1),
-                    "weight_share": (weight[:, s] * on_cause).sum(-1)
-                    / np.where(total > 0, total, 1.0),
-                    "chance_share": causes / max(sources, 1),
-                }
-            )
-        )
-    frame = pd.concat(frames, ignore_index=True)
-    return frame[frame["known"]]
-
-
-def _nearest_nodes(
-    dataset: xr.Dataset, queries: np.ndarray, seen: np.ndarray, top: int
-) -> np.ndarray:
-    """Give the nearest nodes with any observed reading, the query itself first, (Q, top)."""
-    latitude, longitude = np.radians(dataset["latitude"].values), np.radians(dataset["longitude"])
-    east = longitude.values * np.cos(latitude.mean())
-    away = np.hypot(
-        latitude[queries, None] - latitude[None, :], east[queries, None] - east[None, :]
-    )
-    away[:, ~seen.any(0)] = np.inf
-    return np.argsort(away, axis=1, kind="stable")[:, :top]
-
-
-def _chance(causes: np.ndarray, sources: int, top: int) -> np.ndarray:
-    """Give the exact probability that `top` of `sources` drawn at random hold a cause."""
-    draws = min(top, sources)
-    others = sources - causes
-    missed = np.where(
-        others >= draws,
-        np.exp(
-            gammaln(others + 1)
-            - gammaln(np.maximum(others - draws, 0) + 1)
-            - gammaln(sources + 1)
-            + gammaln(sources - draws + 1)
-        ),
-        0.0,
-    )
-    return 1 - missed
-
-
-def _summary(table: pd.DataFrame) -> dict:
-    scored = table[table["scored"]]
-    figures = ("hit_rate", "chance", "nearest", "weight_share", "chance_share")
-    means = {name: float(scored[name].mean()) if len(scored) else np.nan for name in figures}
+def _means(table: pd.DataFrame) -> dict[str, float | int]:
+    scored = table[table["is_scored"].to_numpy(bool)]
+    means = {name: float(scored[name].mean()) if len(scored) else np.nan for name in FIGURES}
     return means | {"num_scored": len(scored), "num_targets": len(table)}
