@@ -139,7 +139,7 @@ def run_cell_transmission(
     *,
     demand: np.ndarray,
     restriction: np.ndarray,
-    step_seconds: float = 4.0,
+    step_seconds: float | int = 4,
     interval_minutes: int = 5,
 ) -> TrafficRecord:
     """Move the traffic of all corridors and days through time, from empty roads.
@@ -184,7 +184,7 @@ def _check_forcing(
     road: Road,
     demand: np.ndarray,
     restriction: np.ndarray,
-    step_seconds: float,
+    step_seconds: float | int,
     interval_minutes: int,
 ) -> None:
     num_minutes, _, num_days = demand.shape
@@ -207,7 +207,7 @@ def _check_forcing(
 class _Traffic:
     """What is on the road now, in vehicles per cell; flows are in vehicles per step."""
 
-    def __init__(self, road: Road, *, num_days: int, step_seconds: float) -> None:
+    def __init__(self, road: Road, *, num_days: int, step_seconds: float | int) -> None:
         diagram = road.diagram
         self.step_hours = step_seconds / SECONDS_PER_HOUR
         self.advance = diagram.free_flow_kmh * self.step_hours / road.cell_km

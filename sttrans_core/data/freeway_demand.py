@@ -53,11 +53,11 @@ def daily_demand(
         shift = rng.normal(0, 18, (2, num_days))
         workday = (
             0.10
-            + 0.45 * _bump(minute, np.full(num_days, 13.0 * 60), 470)
-            + 0.45 * morning * size[0] * _bump(minute, MORNING + shift[0], 95)
-            + 0.45 * evening * size[1] * _bump(minute, EVENING + shift[1], 115)
+            + 0.45 * _bump(minute, np.full(num_days, 13.0 * 60), 470.0)
+            + 0.45 * morning * size[0] * _bump(minute, MORNING + shift[0], 95.0)
+            + 0.45 * evening * size[1] * _bump(minute, EVENING + shift[1], 115.0)
         )
-        weekend = 0.10 + 0.66 * size[0] * _bump(minute, 14.5 * 60 + 2 * shift[0], 330)
+        weekend = 0.10 + 0.66 * size[0] * _bump(minute, 14.5 * 60 + 2 * shift[0], 330.0)
         profiles.append(np.where(is_weekend, weekend, workday) * whole_city)
     ramp_level = RAMP_FLOW * rng.uniform(0.8, 1.2, len(network.ramp_cells))
     ramp_corridor = network.corridor_of(network.ramp_cells)
