@@ -5,22 +5,54 @@ import importlib
 import pytest
 
 CORE = [
+    "PRESETS",
+    "VARIANTS",
+    "Alignment",
+    "ConfigError",
     "DataConfig",
     "ExperimentConfig",
     "Forecaster",
     "ModelConfig",
+    "RunError",
+    "SchemaError",
+    "Selection",
     "TrainConfig",
-    "VARIANTS",
+    "check_alignment",
+    "check_dataset",
+    "check_forecast",
+    "data_card",
+    "deletion_curve",
     "evaluate",
+    "evaluate_baselines",
     "from_table",
+    "hit_rate",
+    "list_datasets",
     "list_pretrained",
     "load_dataset",
     "load_pretrained",
     "load_run",
+    "simulate_freeway",
     "topk_alignment",
     "train",
+    "true_causes",
 ]
-VIZ: list[str] = []
+VIZ = [
+    "alignment_table",
+    "node_at",
+    "plot_alignment_cube",
+    "plot_alignment_map",
+    "plot_base_map",
+    "plot_deletion",
+    "plot_forecast_map",
+    "plot_scores",
+    "plot_series",
+    "plot_training",
+    "prepare_alignment",
+    "prepare_forecast_map",
+    "prepare_scores",
+    "prepare_series",
+    "scores_table",
+]
 
 
 @pytest.mark.parametrize(("package", "names"), [("sttrans_core", CORE), ("stviz", VIZ)])
