@@ -1,1 +1,63 @@
-"""Pictures of forecasts and alignments: labelled data in, a native figure out."""
+"""Pictures of forecasts and alignments: labelled data in, a native figure out.
+
+Every drawing takes the data first and everything else by keyword, returns the native object
+(HoloViews, Plotly, folium, ipywidgets, pandas) and never shows it. Drawing libraries are imported
+with the first function that needs them.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = [
+    "alignment_table",
+    "node_at",
+    "plot_alignment_cube",
+    "plot_alignment_map",
+    "plot_base_map",
+    "plot_deletion",
+    "plot_forecast_map",
+    "plot_scores",
+    "plot_series",
+    "plot_training",
+    "prepare_alignment",
+    "prepare_forecast_map",
+    "prepare_scores",
+    "prepare_series",
+    "scores_table",
+]
+
+_HOMES = {
+    "alignment_table": "tables",
+    "node_at": "geography",
+    "plot_alignment_cube": "alignment_cube",
+    "plot_alignment_map": "alignment_map",
+    "plot_base_map": "maps",
+    "plot_deletion": "scores",
+    "plot_forecast_map": "maps",
+    "plot_scores": "scores",
+    "plot_series": "series",
+    "plot_training": "scores",
+    "prepare_alignment": "prepare_sources",
+    "prepare_forecast_map": "prepare",
+    "prepare_scores": "prepare",
+    "prepare_series": "prepare",
+    "scores_table": "tables",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'stviz' has no attribute {name!r}")
+    try:
+        value = getattr(import_module(f"stviz.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"stviz.{name} needs {error.name}, which is not installed. "
+            "Install the extra: pip install 'sttrans[viz]'."
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,319 @@
+"""The alignment in space-time: a Plotly cube with the map as its floor and time going up."""
+
+from html import escape
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import xarray as xr
+
+from stviz.cube_scene import (
+    draw_floor,
+    draw_now,
+    draw_window,
+    frame_scene,
+    measure_frame,
+)
+from stviz.labels import clock, label_source
+from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
+from stviz.theme import Theme, color_scale, get_theme
+
+__all__ = ["plot_alignment_cube"]
+
+SMALLEST, LARGEST = 4.0, 17.0
+SYMBOLS = {"window": ("circle", "in the recent window"), "global": ("diamond", "found globally")}
+
+
+def plot_alignment_cube(
+    alignment: xr.Dataset,
+    *,
+    node: str | None = None,
+    segment: int = 1,
+    head: int | None = None,
+    topk: int | None = None,
+    min_weight: float = 0.0,
+    dataset: xr.Dataset | None = None,
+    focus: bool = True,
+    uirevision: str = "alignment-cube",
+    theme: str | Theme = "light",
+    width: int | None = None,
+    height: int | None = 560,
+) -> go.Figure:
+    """Draw where and when one forecast looked: longitude by latitude by time.
+
+    The floor is the map, up is time. Each source is a marker at its place and time step, its size
+    and colour its weight, its shape whether it came from the recent local window or from the
+    global search. Stems run from the sources to the target above the plane of now.
+
+    Args:
+        alignment: A labelled alignment.
+        node: The target sensor; may be left out where there is only one.
+        segment: The block of horizon steps, from 1.
+        head: One attention head, from 0; None gives the mean over heads.
+        topk: Show at most this many sources; all when None.
+        min_weight: Leave out sources below this weight, from 0 to 1.
+        dataset: The dataset behind it, for all sensors and their roads on the floor and for the
+            outline of the recent window.
+        focus: Zoom the floor to the sources, the target and its window; False shows all sensors.
+        uirevision: The camera survives an update while this stays the same.
+        theme: "light", "dark" or a `Theme`.
+        width: Pixels; None fills the place where the figure is put.
+        height: Pixels; None fills.
+
+    Returns:
+        A Plotly figure; the traces are named floor, roads, sensors, own history, target and so on
+        in `trace.meta`.
+
+    Raises:
+        ValueError: The node, segment, head or theme is not there, or a limit is out of range.
+    """
+    colors = get_theme(theme)
+    sources = prepare_alignment(
+        alignment, node=node, segment=segment, head=head, topk=topk, min_weight=min_weight
+    )
+    frame = measure_frame(sources, dataset=dataset, focus=focus)
+    sources = frame.unwrap(sources)
+    figure = go.Figure()
+    figure.add_traces(draw_floor(frame, dataset, colors))
+    figure.add_traces(_draw_shadows(frame, sources, colors))
+    figure.add_traces(draw_window(frame, dataset, sources, colors))
+    figure.add_traces(draw_now(frame, colors))
+    figure.add_traces(_draw_target(frame, sources, colors))
+    if len(sources):
+        figure.add_traces(_draw_stems(frame, sources, colors))
+        figure.add_traces(_draw_sources(sources, colors))
+    title, subtitle = describe_alignment(sources, alignment)
+    frame_scene(figure, frame, sources, colors)
+    largest = float(sources["weight"].max()) if len(sources) else 1.0
+    figure.update_layout(
+        title={
+            "text": f"<b>{escape(title)}</b><br>"
+            f'<span style="font-size:11px;color:{colors.muted}">{escape(subtitle)}</span>',
+            "font": {"size": 15, "color": colors.text},
+            "x": 0.01,
+            "xanchor": "left",
+            "y": 1.0,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"t": 10},
+        },
+        coloraxis={
+            "colorscale": _plotly_scale(colors),
+            "cmin": 0.0,
+            "cmax": largest or 1.0,
+            "colorbar": {
+                "title": {"text": "weight", "font": {"color": colors.text, "size": 11}},
+                "tickfont": {"color": colors.muted, "size": 10},
+                "thickness": 11,
+                "len": 0.6,
+                "x": 1.0,
+                "xanchor": "right",
+                "tickformat": ".0%",
+                "outlinewidth": 0,
+            },
+        },
+        uirevision=uirevision,
+        width=width,
+        height=height,
+    )
+    _note(figure, escape(label_source(alignment)), y=0.0, anchor="bottom", colors=colors)
+    if not len(sources):
+        text = f"No source has a weight of at least {min_weight:g}."
+        _note(figure, text, y=0.9, anchor="top", colors=colors)
+    return figure
+
+
+def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[go.Scatter3d]:
+    largest = float(sources["weight"].max()) or 1.0
+    units = sources.attrs["units"]
+    traces = []
+    for part, (symbol, name) in SYMBOLS.items():
+        shown = sources[sources["found_in"] == part]
+        size = SMALLEST + (LARGEST - SMALLEST) * np.sqrt(shown["weight"].to_numpy() / largest)
+        text = [_describe(row, units) for row in shown.itertuples()]
+        traces.append(
+            go.Scatter3d(
+                x=shown["longitude"],
+                y=shown["latitude"],
+                z=-shown["steps_behind"],
+                mode="markers",
+                # A diamond looks larger than a circle of the same size.
+                marker={
+                    "size": size * (0.8 if symbol == "diamond" else 1.0),
+                    "symbol": symbol,
+                    "color": shown["weight"],
+                    "coloraxis": "coloraxis",
+                    "line": {"color": colors.paper, "width": 1},
+                    "opacity": 1.0,
+                },
+                customdata=shown["node"],
+                text=text,
+                hovertemplate="%{text}<extra></extra>",
+                name=name,
+                showlegend=False,
+                legendgroup=part,
+                meta=f"sources {part}",
+            )
+        )
+        # The legend needs a colour of its own: that of the data is on a scale.
+        traces.append(
+            go.Scatter3d(
+                x=[None],
+                y=[None],
+                z=[None],
+                mode="markers",
+                marker={"symbol": symbol, "color": colors.weight[2], "size": 8},
+                name=f"{name} ({len(shown)})",
+                legendgroup=part,
+                meta=f"legend {part}",
+            )
+        )
+    return traces
+
+
+def _describe(row, units: str) -> str:
+    reading = f"{row.reading:.1f} {escape(units)}" if np.isfinite(row.reading) else "no reading"
+    return (
+        f"<b>{escape(row.node)}</b><br>"
+        f"{clock(row.time)}: {row.minutes_behind:g} min before the forecast, "
+        f"lag {row.lag_minutes:g} min<br>"
+        f"{row.distance_km:.1f} km away, reading {reading}<br>"
+        f"weight {row.weight:.1%} (rank {row.rank}, {row.found_in})"
+    )
+
+
+def _draw_stems(frame, sources: pd.DataFrame, colors: Theme) -> go.Scatter3d:
+    count = len(sources)
+    path = np.full((count, 3, 3), np.nan)
+    path[:, 0] = sources[["longitude", "latitude"]].assign(z=-sources["steps_behind"]).to_numpy()
+    path[:, 1] = (*frame.target, frame.target_step)
+    flat = path.reshape(-1, 3)
+    weight = np.repeat(sources["weight"].to_numpy(), 3)
+    return go.Scatter3d(
+        x=_gaps(flat[:, 0]),
+        y=_gaps(flat[:, 1]),
+        z=_gaps(flat[:, 2]),
+        mode="lines",
+        line={"color": weight, "coloraxis": "coloraxis", "width": 2.5},
+        opacity=0.55,
+        hoverinfo="skip",
+        showlegend=False,
+        name="stems",
+        meta="stems",
+    )
+
+
+def _draw_target(frame, sources: pd.DataFrame, colors: Theme) -> list[go.Scatter3d]:
+    at = sources.attrs
+    (x, y), name = frame.target, escape(at["node"])
+    lead = f"{at['first_minutes']:g} to {at['last_minutes']:g} min ahead"
+    line = {"color": colors.target, "width": 5}
+    return [
+        go.Scatter3d(
+            x=[x, x],
+            y=[y, y],
+            z=[frame.oldest, 0],
+            mode="lines",
+            line=line,
+            name="its own history",
+            meta="own history",
+            hoverinfo="skip",
+        ),
+        go.Scatter3d(
+            x=[x, x, x],
+            y=[y, y, y],
+            z=[0, at["first_step"], at["last_step"]],
+            mode="lines",
+            line=line | {"width": 2, "dash": "dot"},
+            showlegend=False,
+            meta="lead",
+            hoverinfo="skip",
+        ),
+        go.Scatter3d(
+            x=[x],
+            y=[y],
+            z=[frame.target_step],
+            mode="markers+text",
+            marker={
+                "size": 9,
+                "symbol": "square",
+                "color": colors.target,
+                "line": {"color": colors.paper, "width": 1.5},
+            },
+            text=[f"<b>{name}</b>"],
+            textposition="middle right",
+            textfont={"color": colors.target, "size": 12},
+            hovertemplate=f"<b>{name}</b>: the forecast {lead}<extra></extra>",
+            name="the forecast",
+            meta="target",
+        ),
+    ]
+
+
+def _draw_shadows(frame, sources: pd.DataFrame, colors: Theme) -> list[go.Scatter3d]:
+    """Mark on the floor, by size, how much weight each place has over all its time steps."""
+    if not len(sources):
+        return []
+    places = sum_by_place(sources)
+    highest = sources.groupby("node")["steps_behind"].min().reindex(places["node"]).to_numpy()
+    path = np.full((len(places), 3, 3), np.nan)
+    path[:, :2, :2] = places[["longitude", "latitude"]].to_numpy()[:, None]
+    path[:, 0, 2], path[:, 1, 2] = frame.floor, -highest
+    flat = path.reshape(-1, 3)
+    share = np.sqrt(places["weight"] / (places["weight"].max() or 1.0))
+    return [
+        go.Scatter3d(
+            x=_gaps(flat[:, 0]),
+            y=_gaps(flat[:, 1]),
+            z=_gaps(flat[:, 2]),
+            mode="lines",
+            line={"color": colors.muted, "width": 1},
+            opacity=0.35,
+            hoverinfo="skip",
+            showlegend=False,
+            meta="drop lines",
+        ),
+        go.Scatter3d(
+            x=places["longitude"],
+            y=places["latitude"],
+            z=np.full(len(places), frame.floor),
+            mode="markers",
+            marker={
+                "size": SMALLEST + (LARGEST - SMALLEST) * share,
+                "color": colors.weight[2],
+                "opacity": 0.45,
+                "line": {"width": 0},
+            },
+            text=[
+                f"<b>{escape(row.node)}</b><br>{row.weight:.1%} of the weight over "
+                f"{row.steps} time steps<br>{row.distance_km:.1f} km away"
+                for row in places.itertuples()
+            ],
+            hovertemplate="%{text}<extra></extra>",
+            name="weight by place (on the map)",
+            meta="places",
+        ),
+    ]
+
+
+def _gaps(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]
+
+
+def _plotly_scale(colors: Theme) -> list[list]:
+    palette = color_scale(colors.weight, count=17)
+    return [[i / 16, color] for i, color in enumerate(palette)]
+
+
+def _note(figure: go.Figure, text: str, *, y: float, anchor: str, colors: Theme) -> None:
+    figure.add_annotation(
+        text=text,
+        x=0.01,
+        y=y,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor=anchor,
+        showarrow=False,
+        font={"size": 10, "color": colors.muted},
+    )

@@ -1,0 +1,348 @@
+"""The stage of the space-time cube: floor with sensors and roads, plane of now, window, axes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import xarray as xr
+
+from stviz.geography import map_bounds, nearest_nodes, sensor_edges, unwrap_longitude
+from stviz.theme import Theme, rgba
+
+__all__ = ["CubeFrame", "draw_floor", "draw_now", "draw_window", "frame_scene", "measure_frame"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CubeFrame:
+    """The extent of a cube: degrees across, time steps up, 0 at the forecast origin.
+
+    Args:
+        bounds: West, south, east and north in degrees.
+        oldest: The oldest step of the history, at most 0.
+        floor: Where the map lies, below the oldest step.
+        top: The end of the time axis.
+        target: Longitude and latitude of the target.
+        target_step: Middle of the segment that is forecast.
+        west_most: Longitudes are shown in the turn that starts here.
+    """
+
+    bounds: tuple[float, float, float, float]
+    oldest: int
+    floor: float
+    top: float
+    target: tuple[float, float]
+    target_step: float
+    west_most: float
+
+    def turn(self, longitude: np.ndarray) -> np.ndarray:
+        """Move longitudes into the turn that starts at the west-most place."""
+        shifted = (np.asarray(longitude, float) - self.west_most + 1e-9) % 360.0
+        return shifted + self.west_most - 1e-9
+
+    def unwrap(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Give a table of places in the turn of this cube."""
+        moved = frame.assign(longitude=self.turn(frame["longitude"].to_numpy()))
+        moved.attrs = dict(frame.attrs)
+        return moved
+
+
+def measure_frame(
+    sources: pd.DataFrame, *, dataset: xr.Dataset | None = None, focus: bool = True
+) -> CubeFrame:
+    """Find the extent of a cube.
+
+    Args:
+        sources: What `prepare_alignment` gives.
+        dataset: The dataset behind it, for all sensors.
+        focus: Fit the sources, the target and its window rather than all sensors.
+
+    Returns:
+        The extent, with some room around it.
+    """
+    at = sources.attrs
+    longitude = np.append(sources["longitude"], at["longitude"]).astype(float)
+    latitude = np.append(sources["latitude"], at["latitude"]).astype(float)
+    if dataset is not None:
+        near = dataset
+        if focus and at["node"] in dataset["node"].values:
+            count = max(at["window_nodes"], 2)
+            near = dataset.sel(node=nearest_nodes(dataset, node=at["node"], count=count))
+        longitude = np.append(longitude, near["longitude"].values)
+        latitude = np.append(latitude, near["latitude"].values)
+    unwrapped = unwrap_longitude(longitude)
+    oldest = 1 - at["history_steps"]
+    span = at["last_step"] - oldest
+    frame = CubeFrame(
+        bounds=map_bounds(unwrapped, latitude, padding=0.05),
+        oldest=oldest,
+        floor=oldest - max(1.0, 0.06 * span),
+        top=at["last_step"] + max(1.0, 0.08 * span),
+        target=(0.0, at["latitude"]),
+        target_step=(at["first_step"] + at["last_step"]) / 2,
+        west_most=float(unwrapped.min()),
+    )
+    east = float(frame.turn(np.array([at["longitude"]]))[0])
+    return CubeFrame(**{**vars(frame), "target": (east, at["latitude"])})
+
+
+def draw_floor(frame: CubeFrame, dataset: xr.Dataset | None, colors: Theme) -> list:
+    """Draw the map on the floor: ground, lines between neighbouring sensors, sensors.
+
+    Args:
+        frame: The extent of the cube.
+        dataset: The dataset with all sensors; only the ground is drawn when None.
+        colors: The theme.
+
+    Returns:
+        Plotly traces.
+    """
+    traces: list = [_plane(frame, frame.floor, colors.land, 1.0, "floor")]
+    if dataset is None:
+        return traces
+    west, south, east, north = frame.bounds
+    longitude = frame.turn(dataset["longitude"].values)
+    latitude = dataset["latitude"].values.astype(float)
+    inside = (longitude >= west) & (longitude <= east) & (latitude >= south) & (latitude <= north)
+    edges = sensor_edges(dataset)
+    edges = edges[inside[edges].all(-1)]
+    path = np.full((len(edges), 3), np.nan)
+    x, y = path.copy(), path.copy()
+    x[:, :2], y[:, :2] = longitude[edges], latitude[edges]
+    lift = frame.floor + 0.02
+    traces.append(
+        go.Scatter3d(
+            x=_gaps(x),
+            y=_gaps(y),
+            z=np.full(x.size, lift),
+            mode="lines",
+            line={"color": colors.road, "width": 4},
+            hoverinfo="skip",
+            showlegend=False,
+            meta="roads",
+        )
+    )
+    traces.append(
+        go.Scatter3d(
+            x=longitude[inside],
+            y=latitude[inside],
+            z=np.full(int(inside.sum()), lift),
+            mode="markers",
+            marker={"size": 2.5, "color": colors.muted},
+            text=dataset["node"].values[inside],
+            hoverinfo="skip",
+            showlegend=False,
+            meta="sensors",
+        )
+    )
+    return traces
+
+
+def draw_now(frame: CubeFrame, colors: Theme) -> list:
+    """Draw a faint outline at every time step and a plane at the forecast origin.
+
+    Args:
+        frame: The extent of the cube.
+        colors: The theme.
+
+    Returns:
+        Plotly traces.
+    """
+    west, south, east, north = frame.bounds
+    steps = np.arange(frame.oldest, 0)
+    x = np.tile([west, east, east, west, west, np.nan], steps.size)
+    y = np.tile([south, south, north, north, south, np.nan], steps.size)
+    z = np.repeat(steps.astype(float), 6)
+    edge = go.Scatter3d(
+        x=[west, east, east, west, west],
+        y=[south, south, north, north, south],
+        z=[0.0] * 5,
+        mode="lines",
+        line={"color": colors.target, "width": 2},
+        opacity=0.6,
+        hoverinfo="skip",
+        showlegend=False,
+        meta="now edge",
+    )
+    faint = go.Scatter3d(
+        x=_gaps(x),
+        y=_gaps(y),
+        z=z,
+        mode="lines",
+        line={"color": colors.grid, "width": 1},
+        opacity=0.7,
+        hoverinfo="skip",
+        showlegend=False,
+        meta="steps",
+    )
+    return [faint, _plane(frame, 0.0, colors.target, 0.07, "now"), edge]
+
+
+def draw_window(
+    frame: CubeFrame, dataset: xr.Dataset | None, sources: pd.DataFrame, colors: Theme
+) -> list:
+    """Outline the recent local window: the nearest nodes by the most recent steps.
+
+    Args:
+        frame: The extent of the cube.
+        dataset: The dataset with all sensors; nothing is drawn when None.
+        sources: What `prepare_alignment` gives.
+        colors: The theme.
+
+    Returns:
+        Plotly traces; none where the model has no window.
+    """
+    at = sources.attrs
+    if dataset is None or min(at["window_nodes"], at["window_steps"]) < 1:
+        return []
+    if at["node"] not in dataset["node"].values:
+        return []
+    near = dataset.sel(node=nearest_nodes(dataset, node=at["node"], count=at["window_nodes"]))
+    longitude = frame.turn(near["longitude"].values)
+    latitude = near["latitude"].values.astype(float)
+    margin = 0.008 * max(frame.bounds[2] - frame.bounds[0], 1e-6)
+    west, east = longitude.min() - margin, longitude.max() + margin
+    south, north = latitude.min() - margin, latitude.max() + margin
+    low = max(1 - at["window_steps"], frame.oldest) - 0.4
+    corner = np.array([[west, south], [east, south], [east, north], [west, north]])
+    x, y, z = [], [], []
+    for level in (low, 0.4):
+        for i in (0, 1, 2, 3, 0):
+            x.append(corner[i, 0])
+            y.append(corner[i, 1])
+            z.append(level)
+        x.append(None), y.append(None), z.append(None)
+    for i in range(4):
+        x += [corner[i, 0], corner[i, 0], None]
+        y += [corner[i, 1], corner[i, 1], None]
+        z += [low, 0.4, None]
+    name = f"recent window: {at['window_nodes']} nearest sensors \N{MULTIPLICATION SIGN} "
+    outline = go.Scatter3d(
+        x=x,
+        y=y,
+        z=z,
+        mode="lines",
+        line={"color": colors.window, "width": 2.5},
+        hoverinfo="skip",
+        name=f"{name}{at['window_steps']} steps",
+        meta="window",
+    )
+    box = go.Mesh3d(
+        x=np.tile(corner[:, 0], 2),
+        y=np.tile(corner[:, 1], 2),
+        z=np.repeat([low, 0.4], 4),
+        i=[0, 1, 2, 3, 0, 1, 2, 3],
+        j=[1, 2, 3, 0, 4, 5, 6, 7],
+        k=[4, 5, 6, 7, 7, 4, 5, 6],
+        color=colors.window,
+        opacity=0.08,
+        hoverinfo="skip",
+        meta="window sides",
+    )
+    return [outline, box]
+
+
+def frame_scene(
+    figure: go.Figure, frame: CubeFrame, sources: pd.DataFrame, colors: Theme
+) -> go.Figure:
+    """Set the axes, the aspect of the map, the camera and the legend of a cube.
+
+    Args:
+        figure: The figure with its traces; changed in place.
+        frame: The extent of the cube.
+        sources: What `prepare_alignment` gives.
+        colors: The theme.
+
+    Returns:
+        The same figure.
+    """
+    west, south, east, north = frame.bounds
+    across = (east - west) * np.cos(np.radians((south + north) / 2))
+    up = north - south
+    scale = 1.25 / max(across, up)
+    minutes = sources.attrs["interval_minutes"]
+    steps = _time_ticks(frame)
+    axis = {
+        "showbackground": False,
+        "gridcolor": colors.grid,
+        "linecolor": colors.grid,
+        "zerolinecolor": colors.grid,
+        "tickfont": {"color": colors.muted, "size": 10},
+        "title": {"font": {"color": colors.muted, "size": 11}},
+        "showspikes": False,
+    }
+    titles = ("longitude", "latitude", "time from the forecast")
+    x, y, z = (axis | {"title": axis["title"] | {"text": text}} for text in titles)
+    figure.update_layout(
+        scene={
+            "xaxis": x
+            | {"range": [west, east], "nticks": 5, "tickformat": ".2f", "ticksuffix": "°"},
+            "yaxis": y
+            | {"range": [south, north], "nticks": 4, "tickformat": ".2f", "ticksuffix": "°"},
+            "zaxis": z
+            | {
+                "range": [frame.floor - 0.05 * (frame.top - frame.floor), frame.top],
+                "tickvals": steps,
+                "ticktext": [_name_step(step, minutes) for step in steps],
+            },
+            "aspectmode": "manual",
+            "aspectratio": {"x": across * scale, "y": up * scale, "z": 0.85},
+            "camera": {
+                "eye": {"x": 0.66, "y": -1.5, "z": 0.55},
+                "center": {"x": 0.0, "y": 0.0, "z": -0.1},
+            },
+            "bgcolor": colors.paper,
+            "domain": {"x": [0, 0.95], "y": [0.06, 1]},
+        },
+        paper_bgcolor=colors.paper,
+        font={"color": colors.text},
+        margin={"l": 0, "r": 0, "t": 46, "b": 4},
+        legend={
+            "orientation": "h",
+            "x": 0.01,
+            "y": 0.03,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "bgcolor": rgba(colors.paper, 0.0),
+            "font": {"size": 10, "color": colors.text},
+            "itemsizing": "constant",
+        },
+        hoverlabel={"bgcolor": colors.paper, "font": {"color": colors.text, "size": 12}},
+    )
+    return figure
+
+
+def _time_ticks(frame: CubeFrame) -> list[int]:
+    span = int(frame.top) - frame.oldest
+    every = next(step for step in (1, 2, 3, 6, 12, 24, 48, 96, 10**6) if span / step <= 9)
+    last = int(frame.top) // every * every
+    return [step for step in range(-(-frame.oldest // every) * every, last + 1, every)]
+
+
+def _name_step(step: int, minutes: float) -> str:
+    if step == 0:
+        return "now"
+    amount = step * minutes
+    text = f"{amount / 60:+g} h" if abs(amount) >= 180 and amount % 60 == 0 else f"{amount:+g} min"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _plane(frame: CubeFrame, level: float, color: str, opacity: float, meta: str) -> go.Mesh3d:
+    west, south, east, north = frame.bounds
+    return go.Mesh3d(
+        x=[west, east, east, west],
+        y=[south, south, north, north],
+        z=[level] * 4,
+        i=[0, 0],
+        j=[1, 2],
+        k=[2, 3],
+        color=color,
+        opacity=opacity,
+        hoverinfo="skip",
+        lighting={"ambient": 1.0, "diffuse": 0.0, "specular": 0.0},
+        meta=meta,
+    )
+
+
+def _gaps(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.reshape(-1).tolist()]

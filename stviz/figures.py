@@ -1,0 +1,160 @@
+"""What every HoloViews figure shares: frame, titles, colours and map axes, without global state."""
+
+from collections.abc import Callable
+from typing import Any
+
+import holoviews as hv
+import holoviews.plotting.bokeh  # noqa: F401 - registers the drawing classes, selects nothing
+from bokeh.models import CustomJS, MercatorTicker, MercatorTickFormatter, Title
+
+from stviz.theme import Theme
+
+__all__ = ["finish", "options"]
+
+# Widens the shorter axis until a metre is as long on both, at any size of the figure.
+KEEP_ASPECT = """
+const width = figure.inner_width, height = figure.inner_height, x = figure.x_range, y = figure.y_range
+if (width < 1 || height < 1) return
+const across = (x.end - x.start) / width, up = (y.end - y.start) / height
+if (across < up * 0.999) {
+  const middle = (x.start + x.end) / 2, half = up * width / 2
+  x.setv({start: middle - half, end: middle + half})
+} else if (up < across * 0.999) {
+  const middle = (y.start + y.end) / 2, half = across * height / 2
+  y.setv({start: middle - half, end: middle + half})
+}
+"""
+SUBTITLE, CREDIT = "stviz-subtitle", "stviz-credit"
+
+
+def options(element: Any, **values: Any) -> Any:
+    """Set Bokeh options on an element, whatever backend is current.
+
+    Args:
+        element: A HoloViews element or overlay; it is not changed.
+        values: Options of the element's Bokeh plot.
+
+    Returns:
+        The element with the options.
+    """
+    return element.opts(clone=True, backend="bokeh", **values)
+
+
+def finish(
+    overlay: hv.Overlay,
+    *,
+    title: str,
+    subtitle: str,
+    credit: str,
+    theme: Theme,
+    width: int | None,
+    height: int | None,
+    is_map: bool = False,
+    bar: str = "",
+    **values: Any,
+) -> hv.Overlay:
+    """Give an overlay its titles, colours and size.
+
+    Args:
+        overlay: The layers.
+        title: The first line above the figure.
+        subtitle: The second, smaller line; may be empty.
+        credit: The source line below the figure.
+        theme: The colours.
+        width: Pixels; None fills the place where the figure is put.
+        height: Pixels; None fills.
+        is_map: The axes are Web Mercator metres: label them in degrees and keep the aspect.
+        bar: What stands above the colour bar: the unit.
+        values: More options of the overlay.
+
+    Returns:
+        The finished overlay.
+    """
+    size: dict[str, Any] = {}
+    if width is not None:
+        size["width"] = width
+    if height is not None:
+        size["height"] = height
+    if width is None or height is None:
+        size["responsive"] = True
+    if is_map:
+        values |= {"xlabel": "longitude", "ylabel": "latitude"}
+    hooks = [_decorate(title, subtitle, credit, theme, is_map, bar)]
+    return options(
+        overlay,
+        title=title,
+        hooks=hooks,
+        bgcolor=theme.plot if is_map else theme.paper,
+        fontsize={"title": 12, "labels": 10, "ticks": 9, "legend": 9},
+        toolbar="above",
+        **size,
+        **values,
+    )
+
+
+def _decorate(
+    title: str, subtitle: str, credit: str, theme: Theme, is_map: bool, bar: str
+) -> Callable[[Any, Any], None]:
+    def decorate(plot: Any, _element: Any) -> None:
+        figure = plot.state
+        _color_figure(figure, theme, bar)
+        if figure.title is not None:
+            figure.title.update(text=title, text_color=theme.text, text_font_style="bold")
+        # Layouts above stack outwards, so the subtitle goes between the title and the plot.
+        _set_line(figure, SUBTITLE, subtitle, "above", theme)
+        _set_line(figure, CREDIT, credit, "below", theme)
+        if is_map:
+            if not any("inner_width" in name for name in figure.js_property_callbacks):
+                keep = CustomJS(args={"figure": figure}, code=KEEP_ASPECT)
+                figure.js_on_change("inner_width", keep)
+                figure.js_on_change("inner_height", keep)
+            for axes, dimension in ((figure.xaxis, "lon"), (figure.yaxis, "lat")):
+                for axis in axes:
+                    if not isinstance(axis.ticker, MercatorTicker):
+                        axis.ticker = MercatorTicker(dimension=dimension, desired_num_ticks=5)
+                        axis.formatter = MercatorTickFormatter(dimension=dimension)
+
+    return decorate
+
+
+def _set_line(figure: Any, name: str, text: str, place: str, theme: Theme) -> None:
+    line = next((item for item in getattr(figure, place) if item.name == name), None)
+    if line is None:
+        line = Title(name=name, text_font_style="normal", text_font_size="9pt", standoff=4)
+        figure.add_layout(line, place)
+    line.update(text=text, text_color=theme.muted, visible=bool(text))
+
+
+def _color_figure(figure: Any, theme: Theme, bar: str) -> None:
+    figure.background_fill_color = theme.plot
+    figure.border_fill_color = theme.paper
+    figure.outline_line_color = theme.grid
+    for axis in (*figure.xaxis, *figure.yaxis):
+        axis.update(
+            axis_label_text_color=theme.muted,
+            axis_label_text_font_style="normal",
+            major_label_text_color=theme.muted,
+            axis_line_color=theme.grid,
+            major_tick_line_color=theme.grid,
+            minor_tick_line_color=None,
+        )
+    for grid in (*figure.xgrid, *figure.ygrid):
+        grid.grid_line_color = theme.grid
+    for legend in figure.legend:
+        legend.update(
+            label_text_color=theme.text,
+            background_fill_color=theme.paper,
+            background_fill_alpha=0.8,
+            border_line_color=theme.grid,
+        )
+    for panel in (*figure.right, *figure.left):
+        if type(panel).__name__ == "ColorBar":
+            panel.update(
+                title=bar,
+                background_fill_color=theme.paper,
+                major_label_text_color=theme.muted,
+                title_text_color=theme.text,
+                title_text_font_style="normal",
+                major_tick_line_color=theme.paper,
+                bar_line_color=None,
+            )

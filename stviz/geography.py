@@ -1,0 +1,205 @@
+"""Distances, map coordinates and the lines between neighbouring sensors. Pure functions."""
+
+import numpy as np
+import xarray as xr
+from scipy.spatial import cKDTree
+
+__all__ = [
+    "distance_km",
+    "from_mercator",
+    "map_bounds",
+    "nearest_nodes",
+    "node_at",
+    "sensor_edges",
+    "to_mercator",
+    "unwrap_longitude",
+]
+
+EARTH_RADIUS_KM = 6371.0088
+MERCATOR_RADIUS_M = 6378137.0
+MERCATOR_MAX_LATITUDE = 85.05
+
+
+def distance_km(latitude, longitude, other_latitude, other_longitude) -> np.ndarray:
+    """Give the great-circle distance between places.
+
+    Args:
+        latitude: Degrees north of the one place.
+        longitude: Degrees east of the one place.
+        other_latitude: Degrees north of the other; broadcasts against the first.
+        other_longitude: Degrees east of the other.
+
+    Returns:
+        Distance in km.
+
+    Source: the haversine formula on a sphere of the mean Earth radius.
+    """
+    phi, other_phi = np.radians(latitude), np.radians(other_latitude)
+    across = np.sin((other_phi - phi) / 2) ** 2
+    along = np.sin(np.radians(np.subtract(other_longitude, longitude)) / 2) ** 2
+    share = np.clip(across + np.cos(phi) * np.cos(other_phi) * along, 0, 1)
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(share))
+
+
+def unwrap_longitude(longitude) -> np.ndarray:
+    """Move longitudes by whole turns so that neighbours across the date line stay together.
+
+    The turn is cut in the widest gap between the places, so that the map is as narrow as it can be.
+
+    Args:
+        longitude: Degrees east, in any turn.
+
+    Returns:
+        The same places, all within 360 degrees from the west-most one; the west-most lies in
+        [-180, 180).
+    """
+    values = (np.asarray(longitude, float) + 180.0) % 360.0 - 180.0
+    if values.size < 2:
+        return values
+    order = np.unique(values)
+    gaps = np.diff(order, append=order[0] + 360.0)
+    start = order[(int(np.argmax(gaps)) + 1) % order.size]
+    return np.where(values < start, values + 360.0, values)
+
+
+def to_mercator(longitude, latitude) -> tuple[np.ndarray, np.ndarray]:
+    """Project to Web Mercator, the coordinates of the map drawings.
+
+    Args:
+        longitude: Degrees east.
+        latitude: Degrees north; cut at 85.05 degrees, where the projection ends.
+
+    Returns:
+        Easting and northing in metres.
+    """
+    inside = np.clip(latitude, -MERCATOR_MAX_LATITUDE, MERCATOR_MAX_LATITUDE)
+    easting = MERCATOR_RADIUS_M * np.radians(np.asarray(longitude, float))
+    northing = MERCATOR_RADIUS_M * np.log(np.tan(np.pi / 4 + np.radians(inside) / 2))
+    return easting, northing
+
+
+def from_mercator(x, y) -> tuple[np.ndarray, np.ndarray]:
+    """Turn Web Mercator metres back into degrees.
+
+    Args:
+        x: Easting in metres.
+        y: Northing in metres.
+
+    Returns:
+        Longitude and latitude in degrees.
+    """
+    longitude = np.degrees(np.asarray(x, float) / MERCATOR_RADIUS_M)
+    latitude = np.degrees(2 * np.arctan(np.exp(np.asarray(y, float) / MERCATOR_RADIUS_M)))
+    return longitude, latitude - 90.0
+
+
+def map_bounds(longitude, latitude, *, padding: float = 0.08) -> tuple[float, float, float, float]:
+    """Give the frame of a map around places, never empty and not too narrow.
+
+    Args:
+        longitude: Degrees east, already unwrapped.
+        latitude: Degrees north.
+        padding: Share of the extent added on each side.
+
+    Returns:
+        West, south, east and north in degrees.
+    """
+    west, east = float(np.min(longitude)), float(np.max(longitude))
+    south, north = float(np.min(latitude)), float(np.max(latitude))
+    shrink = max(np.cos(np.radians((south + north) / 2)), 0.1)
+    size = max(east - west, (north - south) / shrink, 0.02)
+    # A strip of sensors still gets a frame of at least 1:3.
+    width = max(east - west, size / 3)
+    height = max(north - south, size * shrink / 3)
+    middle, centre = (west + east) / 2, (south + north) / 2
+    half_width, half_height = width * (0.5 + padding), height * (0.5 + padding)
+    return (
+        middle - half_width,
+        max(centre - half_height, -MERCATOR_MAX_LATITUDE),
+        middle + half_width,
+        min(centre + half_height, MERCATOR_MAX_LATITUDE),
+    )
+
+
+def nearest_nodes(data: xr.Dataset, *, node: str, count: int) -> list[str]:
+    """Name the nodes nearest to a node, itself first.
+
+    Args:
+        data: A dataset or forecast with `latitude(node)` and `longitude(node)`.
+        node: The id of the node.
+        count: Nodes to give, itself included; fewer where there are fewer.
+
+    Returns:
+        Node ids by growing distance.
+    """
+    at = data.sel(node=node)
+    distance = distance_km(
+        data["latitude"].values,
+        data["longitude"].values,
+        float(at["latitude"]),
+        float(at["longitude"]),
+    )
+    distance = np.where(data["node"].values == node, -1.0, distance)
+    order = np.argsort(distance, kind="stable")[:count]
+    return data["node"].values[order].tolist()
+
+
+def node_at(data: xr.Dataset, *, x: float, y: float, within_km: float | None = None) -> str | None:
+    """Name the node nearest to a point of the map, for a tap on it.
+
+    Args:
+        data: A dataset or forecast with `latitude(node)` and `longitude(node)`.
+        x: Easting on the map drawing, Web Mercator metres.
+        y: Northing on the map drawing, Web Mercator metres.
+        within_km: Give None where the nearest node is farther than this.
+
+    Returns:
+        The id of the node, or None.
+    """
+    longitude, latitude = from_mercator(x, y)
+    distance = distance_km(
+        data["latitude"].values, data["longitude"].values, float(latitude), float(longitude)
+    )
+    nearest = int(np.argmin(distance))
+    if within_km is not None and distance[nearest] > within_km:
+        return None
+    return str(data["node"].values[nearest])
+
+
+def sensor_edges(data: xr.Dataset, *, neighbours: int = 12, reach: float = 4.0) -> np.ndarray:
+    """Join neighbouring sensors so that a map shows their roads rather than scattered dots.
+
+    Two sensors are joined when no third one lies nearer to both (the relative neighbourhood
+    graph) and when they are not much farther apart than sensors usually are. These are lines for
+    the eye: neither the road geometry nor the graph that a model uses.
+
+    Args:
+        data: A dataset or forecast with `latitude(node)` and `longitude(node)`.
+        neighbours: Nearest sensors that are tried for each sensor.
+        reach: Longest line, in multiples of the typical spacing.
+
+    Returns:
+        Pairs of node positions, shape (edge, 2), first smaller than second.
+    """
+    latitude = data["latitude"].values.astype(float)
+    longitude = unwrap_longitude(data["longitude"].values)
+    count = latitude.size
+    if count < 2:
+        return np.empty((0, 2), int)
+    shrink = np.cos(np.radians(latitude.mean()))
+    flat = np.stack([longitude * shrink, latitude], -1) * np.radians(1) * EARTH_RADIUS_KM
+    distance, near = cKDTree(flat).query(flat, k=min(neighbours + 1, count))
+    first = np.repeat(np.arange(count), near.shape[1])
+    second, length = near.reshape(-1), distance.reshape(-1)
+    forward = first < second
+    first, second, length = first[forward], second[forward], length[forward]
+    third = near[first]  # (edge, neighbour): only a neighbour of the first can be nearer to both
+    to_first = np.linalg.norm(flat[third] - flat[first][:, None], axis=-1)
+    to_second = np.linalg.norm(flat[third] - flat[second][:, None], axis=-1)
+    # The margin keeps twins (two directions of one road) from hiding each other's edges.
+    nearer = np.maximum(to_first, to_second) < length[:, None] * 0.98
+    keep = ~nearer.any(-1)
+    spaced = length[keep & (length > 0.1 * np.median(length))]
+    if spaced.size:
+        keep &= length <= reach * np.median(spaced)
+    return np.stack([first[keep], second[keep]], -1)

@@ -1,0 +1,152 @@
+"""Picking one node, step, head or time from labelled data, with a clear sentence when it is absent.
+
+Also the words that every figure carries: title, unit, source, and "Simulated" where that is so.
+"""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+__all__ = [
+    "clock",
+    "describe_lead",
+    "label_quantity",
+    "label_source",
+    "mark_simulated",
+    "pick",
+    "pick_time",
+]
+
+
+def pick(data: xr.Dataset, dim: str, value: Hashable | None, *, name: str | None = None):
+    """Give a label of a dimension after checking that it is there.
+
+    Args:
+        data: Labelled data with a coordinate `dim`.
+        dim: The dimension.
+        value: The wanted label; None means the only one there is.
+        name: The caller's name for it, for the message; the dimension's name when None.
+
+    Returns:
+        The label.
+
+    Raises:
+        ValueError: The label is absent, or None was given and there are several.
+    """
+    labels: Sequence = data[dim].values.tolist()
+    name = name or dim
+    if value is None:
+        if len(labels) == 1:
+            return labels[0]
+        raise ValueError(
+            f"{name} must be given where there are several; got None with {len(labels)} of them. "
+            f"Pass one of {_examples(labels)}."
+        )
+    if value not in labels:
+        raise ValueError(
+            f"{name} must be one of the labels of '{dim}'; got {value!r}. "
+            f"Pass one of {_examples(labels)}."
+        )
+    return value
+
+
+def pick_time(forecast: xr.Dataset, time: object | None) -> pd.Timestamp:
+    """Give a forecast origin after checking that it is there; None means the last one.
+
+    Args:
+        forecast: Labelled data with the coordinate `time`.
+        time: A time stamp or text such as "2012-03-07 08:00".
+
+    Returns:
+        The time stamp.
+
+    Raises:
+        ValueError: There is no such origin.
+    """
+    times = pd.DatetimeIndex(np.atleast_1d(forecast["time"].values))
+    if time is None:
+        return times[-1]
+    stamp = pd.Timestamp(time)
+    if stamp not in times:
+        raise ValueError(
+            f"time must be one of the {len(times)} forecast origins from {clock(times[0])} to "
+            f"{clock(times[-1])}; got {time!r}. Pass one of forecast.time."
+        )
+    return stamp
+
+
+def clock(time: object) -> str:
+    """Write a time stamp to the minute.
+
+    Args:
+        time: Anything that pandas reads as a time stamp.
+
+    Returns:
+        Text such as "2012-03-07 08:00".
+    """
+    return pd.Timestamp(time).strftime("%Y-%m-%d %H:%M")
+
+
+def describe_lead(first_minutes: float, last_minutes: float | None = None) -> str:
+    """Write how far ahead a forecast looks.
+
+    Args:
+        first_minutes: Lead time of its first step, minutes.
+        last_minutes: Lead time of its last step; the first one again when None.
+
+    Returns:
+        Text such as "15 min ahead", "5-15 min ahead" or "6-72 h ahead".
+    """
+    last = first_minutes if last_minutes is None else last_minutes
+    unit, scale = (
+        ("h", 60.0) if last >= 180 and first_minutes % 60 == last % 60 == 0 else ("min", 1)
+    )
+    low, high = f"{first_minutes / scale:g}", f"{last / scale:g}"
+    return f"{low} {unit} ahead" if low == high else f"{low}\N{EN DASH}{high} {unit} ahead"
+
+
+def label_quantity(data: xr.Dataset) -> str:
+    """Write the quantity and its unit, for an axis or a colour bar.
+
+    Args:
+        data: Labelled data with `attrs["quantity"]` and `attrs["units"]`.
+
+    Returns:
+        Text such as "speed (mph)".
+    """
+    quantity = data.attrs.get("quantity") or "value"
+    units = data.attrs.get("units")
+    return f"{quantity} ({units})" if units else str(quantity)
+
+
+def label_source(data: xr.Dataset) -> str:
+    """Write where the readings come from.
+
+    Args:
+        data: Labelled data with `attrs["title"]` and `attrs["source"]`.
+
+    Returns:
+        Text such as "METR-LA. Source: Caltrans PeMS".
+    """
+    title = str(data.attrs.get("title") or "Untitled data").rstrip(".")
+    return f"{title}. Source: {data.attrs.get('source') or 'not stated'}"
+
+
+def mark_simulated(title: str, data: xr.Dataset) -> str:
+    """Put "Simulated" in front of a title where the data is.
+
+    Args:
+        title: The title of a figure.
+        data: Labelled data with `attrs["synthetic"]`.
+
+    Returns:
+        The title, marked or unchanged.
+    """
+    return f"Simulated \N{MIDDLE DOT} {title}" if data.attrs.get("synthetic") else title
+
+
+def _examples(labels: Sequence) -> str:
+    shown = ", ".join(repr(label) for label in labels[:5])
+    return f"{shown}, ..." if len(labels) > 5 else shown

@@ -1,0 +1,220 @@
+"""Scores by lead time, deletion curves and training history."""
+
+from collections.abc import Mapping, Sequence
+
+import holoviews as hv
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from stviz.figures import finish, options
+from stviz.labels import mark_simulated
+from stviz.prepare import prepare_scores
+from stviz.theme import Theme, get_theme
+
+__all__ = ["plot_deletion", "plot_scores", "plot_training"]
+
+METRIC_NAMES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE"}
+DASHES = ("solid", "dashed", "dotted", "dotdash")
+
+
+def plot_scores(
+    scores: xr.Dataset,
+    *,
+    metric: str = "mae",
+    theme: str | Theme = "light",
+    width: int | None = 620,
+    height: int | None = 320,
+) -> hv.Overlay:
+    """Draw one score of every model by lead time.
+
+    Args:
+        scores: Labelled scores over (model, horizon).
+        metric: "mae", "rmse" or "mape"; `<metric>_std` is drawn as a band where it is there.
+        theme: "light", "dark" or a `Theme`.
+        width: Pixels; None fills the place where the figure is put.
+        height: Pixels; None fills.
+
+    Returns:
+        A HoloViews overlay, one curve per model, lower is better.
+
+    Raises:
+        ValueError: The metric or theme is not there.
+    """
+    colors = get_theme(theme)
+    frame = prepare_scores(scores, metric=metric)
+    unit = "%" if metric == "mape" else scores.attrs.get("units", "")
+    name = METRIC_NAMES.get(metric, metric)
+    label = f"{name} ({unit})" if unit else name
+    layers = []
+    for index, (model, line) in enumerate(frame.groupby("model", sort=False)):
+        color = colors.categories[index % len(colors.categories)]
+        dash = DASHES[index // len(colors.categories) % len(DASHES)]
+        if "spread" in line:
+            low, high = line["value"] - line["spread"], line["value"] + line["spread"]
+            band = hv.Area((line["lead_minutes"], low, high), "lead", ["low", "high"])
+            layers.append(options(band, color=color, alpha=0.15, line_alpha=0.0))
+        layers += _line_and_dots(
+            line["lead_minutes"],
+            line["value"],
+            label=str(model),
+            color=color,
+            dash=dash,
+            width=2.6 if index == 0 else 1.8,
+            tips=[("model", str(model)), ("lead", "@x{0} min"), (name, f"@y{{0.00}} {unit}")],
+        )
+    protocol = scores.attrs.get("protocol", "")
+    return finish(
+        hv.Overlay(layers),
+        title=mark_simulated(f"{label} by lead time, lower is better", scores),
+        subtitle=f"protocol: {protocol}" if protocol else "",
+        credit=str(scores.attrs.get("title", "")),
+        theme=colors,
+        width=width,
+        height=height,
+        xlabel="lead time (min)",
+        ylabel=label,
+        show_grid=True,
+        legend_position="right",
+    )
+
+
+def plot_deletion(
+    curve: xr.Dataset,
+    *,
+    theme: str | Theme = "light",
+    width: int | None = 620,
+    height: int | None = 320,
+) -> hv.Overlay:
+    """Draw how the forecast suffers as its sources are removed, in several orders.
+
+    If the alignment tells the truth, removing the sources it names first hurts sooner than
+    removing sources at random.
+
+    Args:
+        curve: `error(order, removed)` with the coordinate `removed` (number of sources) and
+            perhaps `spread(order, removed)`; attributes `units` and `title`.
+        theme: "light", "dark" or a `Theme`.
+        width: Pixels; None fills the place where the figure is put.
+        height: Pixels; None fills.
+
+    Returns:
+        A HoloViews overlay, one curve per order.
+
+    Raises:
+        ValueError: `error` is absent or has other dims.
+    """
+    colors = get_theme(theme)
+    if "error" not in curve or set(curve["error"].dims) != {"order", "removed"}:
+        raise ValueError(
+            "A deletion curve must hold 'error' over ('order', 'removed'); got "
+            f"{ {str(k): v.dims for k, v in curve.data_vars.items()} }. Rename its variables."
+        )
+    units = curve.attrs.get("units", "")
+    label = f"error (MAE, {units})" if units else "error (MAE)"
+    removed = curve["removed"].values
+    layers = []
+    for index, order in enumerate(curve["order"].values.tolist()):
+        color = colors.categories[index % len(colors.categories)]
+        error = curve["error"].sel(order=order).values.astype(float)
+        if "spread" in curve:
+            spread = curve["spread"].sel(order=order).values.astype(float)
+            band = hv.Area((removed, error - spread, error + spread), "removed", ["low", "high"])
+            layers.append(options(band, color=color, alpha=0.15, line_alpha=0.0))
+        layers += _line_and_dots(
+            removed,
+            error,
+            label=str(order),
+            color=color,
+            width=2.2,
+            tips=[("order", str(order)), ("removed", "@x"), ("error", f"@y{{0.00}} {units}")],
+        )
+    return finish(
+        hv.Overlay(layers),
+        title=mark_simulated("Error as sources are removed: does the alignment matter?", curve),
+        subtitle="a curve above 'random' names sources that the forecast really uses",
+        credit=str(curve.attrs.get("title", "")),
+        theme=colors,
+        width=width,
+        height=height,
+        xlabel="sources removed",
+        ylabel=label,
+        show_grid=True,
+        legend_position="right",
+    )
+
+
+def plot_training(
+    history: Sequence[Mapping[str, float]],
+    *,
+    units: str = "",
+    title: str = "",
+    theme: str | Theme = "light",
+    width: int | None = 620,
+    height: int | None = 280,
+) -> hv.Overlay:
+    """Draw training loss and validation error by epoch, with the best epoch marked.
+
+    Args:
+        history: One mapping per epoch with epoch, train_loss and val_mae.
+        units: Unit of both.
+        title: What was trained, for the subtitle.
+        theme: "light", "dark" or a `Theme`.
+        width: Pixels; None fills the place where the figure is put.
+        height: Pixels; None fills.
+
+    Returns:
+        A HoloViews overlay of two curves; without epochs it is empty and says so.
+    """
+    colors = get_theme(theme)
+    frame = pd.DataFrame(list(history), columns=["epoch", "train_loss", "val_mae"]).astype(float)
+    layers: list[hv.Element] = []
+    names = {"train_loss": "training loss", "val_mae": "validation MAE"}
+    for index, (column, label) in enumerate(names.items()):
+        layers += _line_and_dots(
+            frame["epoch"],
+            frame[column],
+            label=label,
+            color=colors.categories[1 - index],
+            width=2.2,
+            tips=[("epoch", "@x"), (label, f"@y{{0.000}} {units}")],
+        )
+    subtitle = "no epoch finished yet"
+    if frame["val_mae"].notna().any():
+        best = frame.loc[frame["val_mae"].idxmin()]
+        subtitle = f"best: {best['val_mae']:.3f} {units} at epoch {best['epoch']:g}"
+        mark = hv.Scatter(([best["epoch"]], [best["val_mae"]]), "x", "y")
+        layers.append(
+            options(mark, color=colors.categories[0], size=12, marker="star", show_legend=False)
+        )
+    return finish(
+        hv.Overlay(layers),
+        title=f"Training: {title}" if title else "Training",
+        subtitle=subtitle,
+        credit="",
+        theme=colors,
+        width=width,
+        height=height,
+        xlabel="epoch",
+        ylabel=f"error ({units})" if units else "error",
+        show_grid=True,
+        legend_position="top_right",
+    )
+
+
+def _line_and_dots(
+    x: Sequence[float] | np.ndarray,
+    y: Sequence[float] | np.ndarray,
+    *,
+    label: str,
+    color: str,
+    width: float,
+    tips: list[tuple[str, str]],
+    dash: str = "solid",
+) -> list[hv.Element]:
+    line = hv.Curve((x, y), "x", "y", label=label)
+    dots = hv.Scatter((x, y), "x", "y", label=label)
+    return [
+        options(line, color=color, line_width=width, line_dash=dash),
+        options(dots, color=color, size=5, tools=["hover"], hover_tooltips=tips),
+    ]
