@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sttrans_core.data.frames import id_text, numeric_frame
+from sttrans_core.data.times import parse_times
 
 __all__ = ["SERIES_SUFFIXES", "read_csv_frame", "read_hdf_frame", "read_series"]
 
@@ -88,7 +89,7 @@ def _find_frame(file: h5py.File, *, keys: Sequence[str], path: Path) -> h5py.Gro
 
 
 def _read_group(group: h5py.Group, *, path: Path) -> pd.DataFrame:
-    where = f"{path.name}, key {group.name.strip('/')!r}"
+    where = f"{path.name}, key {str(group.name).strip('/')!r}"
     columns = _vector(group, "axis0", where=where)
     time = _vector(group, "axis1", where=where)
     kind = _text(group["axis1"].attrs.get("kind"))
@@ -107,7 +108,7 @@ def _read_group(group: h5py.Group, *, path: Path) -> pd.DataFrame:
     ids = id_text(columns)
     places = {name: place for place, name in enumerate(ids)}
     filled = 0
-    for block in sorted(name for name in group if name.endswith("_values")):
+    for block in sorted(str(name) for name in group if str(name).endswith("_values")):
         items = id_text(_vector(group, block.replace("_values", "_items"), where=where))
         unknown = [name for name in items if name not in places]
         if unknown:
@@ -129,8 +130,7 @@ def _read_group(group: h5py.Group, *, path: Path) -> pd.DataFrame:
 
 def _vector(group: h5py.Group, name: str, *, where: str) -> np.ndarray:
     array = group.get(name)
-    is_plain = isinstance(array, h5py.Dataset) and array.dtype.kind in "iufS" and array.ndim == 1
-    if not is_plain:
+    if not isinstance(array, h5py.Dataset) or array.dtype.kind not in "iufS" or array.ndim != 1:
         raise ValueError(
             f"{name} must be one row of plain ids or time stamps in {where}; got "
             f"{_describe(array)}. Write the frame with ids as text or whole numbers."
@@ -139,7 +139,7 @@ def _vector(group: h5py.Group, name: str, *, where: str) -> np.ndarray:
 
 
 def _block(group: h5py.Group, name: str, *, shape: tuple[int, int], where: str) -> np.ndarray:
-    array = group[name]
+    array = group.get(name)
     if not (isinstance(array, h5py.Dataset) and array.dtype.kind in "iuf"):
         raise ValueError(
             f"Readings must be numbers in {where}; got {name} as {_describe(array)}, which is how "
@@ -190,13 +190,11 @@ def read_csv_frame(path: Path) -> pd.DataFrame:
             f"{path.name} must be a complete CSV table; got {error}. It was probably cut short: "
             "fetch it again."
         ) from error
-    is_number = pd.api.types.is_numeric_dtype(frame.index)
-    index = None if is_number else pd.to_datetime(frame.index, errors="coerce")
-    if index is None or index.hasnans or frame.empty:
-        bad = frame.index[0] if index is None or index.empty else frame.index[index.isna()][0]
+    if frame.empty:
         raise ValueError(
-            f"The first column of {path.name} must hold time stamps, followed by one column a "
-            f"sensor; got {bad!r}. Write the table with its time index."
+            f"{path.name} must hold a time column and one column a sensor; got "
+            f"{frame.shape[0]} rows and {frame.shape[1]} sensors. Fetch or write the file again."
         )
+    index = parse_times(frame.index, where=f"the first column of {path.name}")
     frame = frame.set_axis(index, axis=0).set_axis(id_text(frame.columns), axis=1)
     return numeric_frame(frame, where=path.name)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sttrans_core.data.frames import id_text
+from sttrans_core.data.locations import read_rows
 from sttrans_core.geometry import haversine_km, nearest_nodes
 
 __all__ = [
@@ -80,15 +81,17 @@ def read_adjacency_pickle(path: Path | str) -> pd.DataFrame:
     except Exception as error:  # a damaged pickle raises almost anything
         raise ValueError(
             f"{path.name} must be a pickle of the list [ids, index, matrix] with numpy arrays "
-            f"only; got {error or type(error).__name__}. Nothing in it was run. {todo}"
+            f"only; got {str(error) or type(error).__name__}. Nothing in it was run. {todo}"
         ) from error
     is_triple = isinstance(content, (list, tuple)) and len(content) == 3
     ids, matrix = (content[0], content[2]) if is_triple else (None, None)
-    is_matrix = isinstance(matrix, np.ndarray) and matrix.dtype.kind in "iuf"
-    if not (isinstance(ids, (list, tuple, np.ndarray)) and is_matrix):
-        shown = f"{type(content).__name__} of length {len(content)}" if is_triple else type(content)
+    is_list = isinstance(ids, (list, tuple, np.ndarray))
+    if not is_list or not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "iuf":
+        shown = type(content).__name__
+        if isinstance(content, (list, tuple)):
+            shown += f" of {', '.join(type(part).__name__ for part in content[:4]) or 'nothing'}"
         raise ValueError(
-            f"{path.name} must be a pickle of the list [ids, index, matrix]; got {shown}. {todo}"
+            f"{path.name} must be a pickle of the list [ids, index, matrix]; got a {shown}. {todo}"
         )
     names = id_text(ids)
     if matrix.shape != (len(names), len(names)) or not np.isfinite(matrix).all():
@@ -136,7 +139,7 @@ def read_distances(path: Path | str) -> pd.DataFrame:
         ValueError: There are not three columns, or a cost is not a number of at least 0.
     """
     path = Path(path)
-    rows = pd.read_csv(path, header=None, dtype=str, skipinitialspace=True)
+    rows = read_rows(path)
     if rows.shape[1] != 3:
         raise ValueError(
             f"{path.name} must have the columns from, to, cost; got {rows.shape[1]} columns. "

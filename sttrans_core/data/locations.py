@@ -8,7 +8,7 @@ import pandas as pd
 
 from sttrans_core.data.frames import id_text
 
-__all__ = ["join_locations", "read_locations"]
+__all__ = ["join_locations", "read_locations", "read_rows"]
 
 _ID_NAMES = ("sensor_id", "node_id", "node", "id", "station", "station_id", "sensor", "name")
 _LATITUDE_NAMES = ("latitude", "lat", "y")
@@ -35,6 +35,8 @@ def read_locations(table: pd.DataFrame | Path | str) -> pd.DataFrame:
         path = Path(table)
         where = path.name
         table = _read_locations_csv(path)
+    if str(table.index.name).lower() in _ID_NAMES:
+        table = table.reset_index()
     names = {str(name).strip().lower(): name for name in table.columns}
     found = [
         next((names[name] for name in options if name in names), None)
@@ -60,12 +62,33 @@ def read_locations(table: pd.DataFrame | Path | str) -> pd.DataFrame:
     return pd.DataFrame(places, index=index, columns=["latitude", "longitude"])
 
 
-def _read_locations_csv(path: Path) -> pd.DataFrame:
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read a CSV as text, its first line included, since that may be a header or not.
+
+    Args:
+        path: The file, `.csv` or `.csv.gz`.
+
+    Returns:
+        Every line as a row of text.
+
+    Raises:
+        ValueError: The file cannot be parsed.
+        FileNotFoundError: There is no such file.
+    """
     if not path.is_file():
         raise FileNotFoundError(
-            f"A file of sensor locations must exist; got {path}, which does not. Check the path."
+            f"A table of sensors must exist; got {path}, which does not. Check the path."
         )
-    rows = pd.read_csv(path, header=None, dtype=str, skipinitialspace=True)
+    try:
+        return pd.read_csv(path, header=None, dtype=str, skipinitialspace=True)
+    except (EOFError, OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise ValueError(
+            f"{path.name} must be a complete CSV table; got {error}. Fetch or write it again."
+        ) from error
+
+
+def _read_locations_csv(path: Path) -> pd.DataFrame:
+    rows = read_rows(path)
     is_header = pd.to_numeric(rows.iloc[0], errors="coerce").isna().sum() > 1
     if is_header:
         return rows.iloc[1:].set_axis(rows.iloc[0], axis=1)

@@ -1,24 +1,66 @@
-"""The registered datasets, and where they are looked for."""
+"""The registered datasets: what they are, where they are looked for, and their data cards."""
 
 import os
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import xarray as xr
 
-from sttrans_core.data.traffic import (
-    METR_LA,
-    METR_LA_10,
-    PEMS_BAY,
-    TrafficSeries,
-    find_series,
-    load_traffic,
+from sttrans_core.data.download import (
+    cache_folder,
+    check_recorded_hash,
+    download_graph,
+    download_series,
 )
+from sttrans_core.data.published import METR_LA, METR_LA_10, PEMS_BAY, TrafficSeries
+from sttrans_core.data.traffic import find_series, load_traffic
+from sttrans_core.schema import interval_of
 
-__all__ = ["list_datasets", "load_dataset"]
+__all__ = ["data_card", "list_datasets", "load_dataset"]
 
-_TRAFFIC = {series.name: series for series in (METR_LA, METR_LA_10, PEMS_BAY)}
 _SIMULATED = "simulated-freeway"
+_CARD_ATTRS = ("quantity", "units", "source", "licence", "citation", "notes")
+
+
+def _published() -> dict[str, TrafficSeries]:
+    return {series.name: series for series in (METR_LA, METR_LA_10, PEMS_BAY)}
+
+
+def list_datasets() -> dict[str, dict[str, object]]:
+    """List the registered datasets with what is known of each before it is loaded.
+
+    Returns:
+        For each name: `title`, `steps`, `nodes`, `interval`, `missing_percent`, `units`,
+        `licence`, `source` and `synthetic` of the whole series.
+    """
+    cards: dict[str, dict[str, object]] = {
+        name: {
+            "title": series.title,
+            "steps": series.num_steps,
+            "nodes": series.num_nodes,
+            "interval": series.interval,
+            "missing_percent": series.missing_percent,
+            "units": series.units,
+            "licence": series.licence,
+            "source": series.source,
+            "synthetic": False,
+        }
+        for name, series in _published().items()
+    }
+    cards[_SIMULATED] = {
+        "title": "Simulated freeway",
+        "steps": 2016,
+        "nodes": 48,
+        "interval": "5min",
+        "missing_percent": 3.0,
+        "units": "mph",
+        "licence": "the licence of this package",
+        "source": "simulated by this package",
+        "synthetic": True,
+    }
+    return cards
 
 
 def load_dataset(
@@ -28,16 +70,143 @@ def load_dataset(
     root: str | os.PathLike[str] | None = None,
     download: bool = True,
 ) -> xr.Dataset:
-    if name == _SIMULATED:
-        from sttrans_core.data.simulate import simulate_freeway
+    """Load a registered dataset from `path`, or else from wherever it is first found.
 
-        return simulate_freeway()
-    series = _TRAFFIC[name]
-    base = Path(path or root or os.environ["STTRANS_DATA"])
-    file = base if base.is_file() else None
-    for folder in (base / name, base):
-        if file is None and folder.is_dir():
-            file = find_series(series, folder)
+    Searched in this order: `root`, or else the folder that the environment variable
+    `STTRANS_DATA` names (a folder named like the dataset in it, then the folder itself); the user's
+    cache; the published addresses.
+
+    Args:
+        name: One of `list_datasets()`.
+        path: The file of readings, or the folder that holds it; nothing else is searched then.
+        root: Folder of data folders.
+        download: Fetch what is not found, and the sensor locations where they are missing.
+
+    Returns:
+        The labelled dataset; `data_card` sums it up.
+
+    Raises:
+        ValueError: The name is not registered, or a file breaks the rules of its format.
+        FileNotFoundError: A named folder does not exist, or the dataset was found nowhere; the
+            message names everything that was tried.
+    """
+    published = _published()
+    if name not in (*published, _SIMULATED):
+        raise ValueError(
+            f"name must be one of {', '.join((*published, _SIMULATED))}; got {name!r}. "
+            "Choose one of them, or use from_table for your own sensors."
+        )
+    if name == _SIMULATED:
+        return _simulate(path)
+    series = published[name]
+    cache = cache_folder(series)
+    if path is not None:
+        file, tried = _in_path(series, Path(path).expanduser()), []
+    else:
+        file, tried = _search(series, _root(root), cache)
     if file is None:
-        raise FileNotFoundError(f"{name} not found in {base}")
-    return load_traffic(series, file)
+        file = _fetched(series, tried, download=download)
+    origin = check_recorded_hash(file) if file.parent == cache else None
+    return load_traffic(
+        series,
+        file,
+        graph_folders=[cache],
+        fetch_graph=partial(download_graph, series) if download else None,
+        notes=[] if origin is None else [origin],
+    )
+
+
+def data_card(dataset: xr.Dataset) -> pd.Series:
+    """Sum up a dataset: size, period, missing share, unit, origin and terms.
+
+    Args:
+        dataset: A labelled dataset.
+
+    Returns:
+        The card; `missing` is a share of all readings in percent.
+    """
+    target = dataset["target"]
+    card: dict[str, object] = {
+        "title": dataset.attrs["title"],
+        "steps": target.sizes["time"],
+        "nodes": target.sizes["node"],
+        "interval": str(interval_of(dataset)),
+        "first": str(pd.Timestamp(target["time"].values[0])),
+        "last": str(pd.Timestamp(target["time"].values[-1])),
+        "missing": f"{100 * np.isnan(target.values).mean():.1f} %",
+        "lowest": f"{float(target.min()):.1f}",
+        "highest": f"{float(target.max()):.1f}",
+    }
+    card |= {key: dataset.attrs[key] for key in _CARD_ATTRS if key in dataset.attrs}
+    card["simulated"] = "yes" if dataset.attrs["synthetic"] else "no"
+    return pd.Series(card, name="data card")
+
+
+def _simulate(path: str | os.PathLike[str] | None) -> xr.Dataset:
+    if path is not None:
+        raise ValueError(
+            f"path must be None for {_SIMULATED}, which is generated; got path={str(path)!r}. "
+            "Leave it out."
+        )
+    from sttrans_core.data.simulate import simulate_freeway
+
+    return simulate_freeway()
+
+
+def _root(root: str | os.PathLike[str] | None) -> Path | None:
+    named = root if root is not None else os.environ.get("STTRANS_DATA") or None
+    if named is None:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        what = "root" if root is not None else "STTRANS_DATA"
+        raise FileNotFoundError(
+            f"{what} must name an existing folder; got {folder}. Correct it or leave it out."
+        )
+    return folder
+
+
+def _in_path(series: TrafficSeries, path: Path) -> Path:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"path must be an existing file or folder; got {path}. Correct it or leave it out."
+        )
+    file = path if path.is_file() else find_series(series, path)
+    if file is None:
+        held = sorted(entry.name for entry in path.iterdir())[:5]
+        raise FileNotFoundError(
+            f"The folder of {series.name} must hold {series.stems[0]}.h5 or .csv; got {path} with "
+            f"{', '.join(held) or 'nothing'}. Pass the file itself if it has another name."
+        )
+    return file
+
+
+def _search(series: TrafficSeries, root: Path | None, cache: Path) -> tuple[Path | None, list[str]]:
+    folders = [] if root is None else [*_named_like(series, root), root]
+    tried = [] if root is not None else ["STTRANS_DATA (not set)"]
+    for folder in [*folders, cache]:
+        file = find_series(series, folder) if folder.is_dir() else None
+        if file is not None:
+            return file, tried
+        tried.append(str(folder))
+    return None, tried
+
+
+def _named_like(series: TrafficSeries, root: Path) -> list[Path]:
+    folders = (entry for entry in sorted(root.iterdir()) if entry.is_dir())
+    return [folder for folder in folders if folder.name.lower().replace("_", "-") == series.name]
+
+
+def _fetched(series: TrafficSeries, tried: list[str], *, download: bool) -> Path:
+    places = "; ".join(tried)
+    if not download:
+        raise FileNotFoundError(
+            f"{series.name} must be in one of the folders searched; got no {series.stems[0]}.h5 or "
+            f".csv in {places}. Put it there, or allow the download with download=True."
+        )
+    try:
+        return download_series(series)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{series.name} was found in none of the folders searched ({places}). {error}"
+        ) from error

@@ -1,7 +1,7 @@
-"""METR-LA and PEMS-BAY: what they are, and how they are read from the files that users have."""
+"""METR-LA and PEMS-BAY, read from the files that users have."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,91 +18,28 @@ from sttrans_core.data.graph import (
     select_adjacency,
 )
 from sttrans_core.data.locations import join_locations, read_locations
+from sttrans_core.data.published import TrafficSeries
 
-__all__ = ["METR_LA", "METR_LA_10", "PEMS_BAY", "TrafficSeries", "find_series", "load_traffic"]
+__all__ = ["find_series", "is_file_of", "load_traffic", "verify_series"]
+
+_HIGHEST_MPH = 100.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrafficSeries:
-    """What is known about a published speed series, and under which names its files go round.
+def is_file_of(series: TrafficSeries, file: Path) -> bool:
+    """Say whether a file is named like the readings of a series, however it is spelled.
 
-    Attributes:
-        name: Name in the registry, and of the folder in the user cache.
-        title: Short name and place.
-        stems: File names of the readings without suffix, in lower case with hyphens.
-        location_files: File names of the sensor locations, the most usual first.
-        adjacency_files: File names of the adjacency pickle.
-        distance_files: File names of the road distances.
-        num_steps: Steps of the whole series, gaps filled.
-        num_nodes: Sensors of the whole series.
-        first: First time stamp of the whole series.
-        num_kept: Sensors that this entry takes, the first ones; None takes all.
+    Args:
+        series: The series.
+        file: Only its name counts.
+
+    Returns:
+        True for `metr-la.h5`, `METR_LA.csv` and the like.
     """
-
-    name: str
-    title: str
-    stems: tuple[str, ...]
-    location_files: tuple[str, ...]
-    adjacency_files: tuple[str, ...]
-    distance_files: tuple[str, ...]
-    num_steps: int
-    num_nodes: int
-    first: str
-    num_kept: int | None = None
-    units: str = "mph"
-    quantity: str = "speed"
-    interval: str = "5min"
-    source: str = "Caltrans PeMS, through Li et al. 2018"
-    licence: str = "terms of the owner, Caltrans PeMS; not redistributed with this package"
-    citation: str = (
-        "Y. Li, R. Yu, C. Shahabi, Y. Liu: Diffusion Convolutional Recurrent Neural Network: "
-        "Data-Driven Traffic Forecasting. ICLR 2018."
-    )
-
-
-_METR_LA = {
-    "location_files": ("graph_sensor_locations.csv", "sensor_locations_la.csv", "locations.csv"),
-    "adjacency_files": ("adj_mx.pkl", "adj_mx_la.pkl", "adj_METR-LA.pkl"),
-    "distance_files": ("distances_la_2012.csv", "distances_la_2012.csv.gz", "distances_la.csv"),
-    "num_steps": 34_272,
-    "first": "2012-03-01 00:00",
-}
-
-METR_LA = TrafficSeries(
-    name="metr-la",
-    title="METR-LA, freeway speeds in Los Angeles",
-    stems=("metr-la", "metrla"),
-    num_nodes=207,
-    **_METR_LA,
-)
-METR_LA_10 = TrafficSeries(
-    name="metr-la-10",
-    title="METR-LA, freeway speeds in Los Angeles, first 10 sensors",
-    stems=("metr-la-10", "metr-la", "metrla"),
-    num_nodes=10,
-    num_kept=10,
-    **_METR_LA,
-)
-PEMS_BAY = TrafficSeries(
-    name="pems-bay",
-    title="PEMS-BAY, freeway speeds in the San Francisco Bay Area",
-    stems=("pems-bay", "pemsbay"),
-    location_files=(
-        "graph_sensor_locations_bay.csv",
-        "sensor_locations_bay.csv",
-        "graph_sensor_locations.csv",
-        "locations.csv",
-    ),
-    adjacency_files=("adj_mx_bay.pkl", "adj_PEMS-BAY.pkl"),
-    distance_files=("distances_bay_2017.csv", "distances_bay_2017.csv.gz", "distances_bay.csv"),
-    num_steps=52_128,
-    num_nodes=325,
-    first="2017-01-01 00:00",
-)
+    return file.name.lower().replace("_", "-") in _file_names(series)
 
 
 def find_series(series: TrafficSeries, folder: Path) -> Path | None:
-    """Look for the file of readings, however it is spelled.
+    """Look for the file of readings in a folder.
 
     Args:
         series: What to look for.
@@ -111,11 +48,53 @@ def find_series(series: TrafficSeries, folder: Path) -> Path | None:
     Returns:
         The file, HDF before CSV, or None.
     """
-    wanted = [stem + suffix for stem in series.stems for suffix in SERIES_SUFFIXES]
-    found = {
-        file.name.lower().replace("_", "-"): file for file in sorted(folder.iterdir(), reverse=True)
+    found = [entry for entry in sorted(folder.iterdir()) if is_file_of(series, entry)]
+    names = _file_names(series)
+    order = [names.index(file.name.lower().replace("_", "-")) for file in found]
+    return found[order.index(min(order))] if found else None
+
+
+def _file_names(series: TrafficSeries) -> list[str]:
+    return [stem + suffix for stem in series.stems for suffix in SERIES_SUFFIXES]
+
+
+def verify_series(series: TrafficSeries, frame: pd.DataFrame) -> None:
+    """Check that a frame is the whole published series, as far as its structure can tell.
+
+    Args:
+        series: What it should be.
+        frame: Readings as stored.
+
+    Raises:
+        ValueError: Shape, ids, span, range of values or share of missing readings differ.
+    """
+    ids = hashlib.sha256(",".join(sorted(frame.columns)).encode()).hexdigest()
+    last = pd.Timestamp(series.first) + (series.num_steps - 1) * pd.Timedelta(series.interval)
+    missing = 100 * float(((frame == 0) | frame.isna()).to_numpy().mean()) if frame.size else 100.0
+    checks = {
+        f"{series.num_nodes} sensors, not {frame.shape[1]}": frame.shape[1] == series.num_nodes,
+        "the published sensor ids": ids == series.ids_sha256,
+        f"at most {series.num_steps} steps and few gaps, not {len(frame)} steps": (
+            0.999 * series.num_steps <= len(frame) <= series.num_steps
+        ),
+        f"times from {series.first} to {last}": (
+            len(frame) > 0
+            and frame.index[0] == pd.Timestamp(series.first)
+            and frame.index[-1] == last
+        ),
+        f"speeds from 0 to {_HIGHEST_MPH:g} mph": (
+            frame.size > 0 and frame.min(axis=None) >= 0 and frame.max(axis=None) <= _HIGHEST_MPH
+        ),
+        f"about {series.missing_percent:g} % missing readings, not {missing:.1f} %": (
+            abs(missing - series.missing_percent) <= 1
+        ),
     }
-    return next((found[name] for name in wanted if name in found), None)
+    broken = [check for check, holds in checks.items() if not holds]
+    if broken:
+        raise ValueError(
+            f"A download of {series.name} must be the published series; got a file without "
+            f"{', without '.join(broken)}. Use another mirror."
+        )
 
 
 def load_traffic(
@@ -147,8 +126,8 @@ def load_traffic(
         FileNotFoundError: The readings or the locations are not found.
     """
     frame = read_series(path)
-    if series.num_kept is not None:
-        frame = frame.iloc[:, : series.num_kept]
+    if series.part_of is not None:
+        frame = frame.iloc[:, : series.num_nodes]
     if (frame < 0).any(axis=None):
         raise ValueError(
             f"Speeds must be at least 0 in {path.name}; got {frame.min(axis=None):g} "

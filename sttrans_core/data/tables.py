@@ -1,0 +1,203 @@
+"""Anyone's own sensors: a table of readings and a table of places, as a labelled dataset."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from sttrans_core.data.frames import build_dataset, id_text, numeric_frame
+from sttrans_core.data.locations import join_locations, read_locations
+from sttrans_core.data.times import parse_times
+
+__all__ = ["from_table"]
+
+_TIME_NAMES = ("time", "timestamp", "datetime", "date", "date_time", "unnamed: 0", "index")
+
+
+def from_table(
+    table: pd.DataFrame | str | os.PathLike[str],
+    locations: pd.DataFrame | str | os.PathLike[str],
+    *,
+    time: str | None = None,
+    node: str | None = None,
+    value: str | None = None,
+    units: str,
+    quantity: str = "value",
+    interval: str | None = None,
+    missing: float | str | Sequence[float | str] | None = None,
+    title: str = "Own sensors",
+    source: str = "not stated",
+    licence: str = "not stated",
+) -> xr.Dataset:
+    """Build a dataset from a wide or a tidy table of readings and the places of the sensors.
+
+    A wide table has a time index or column and one column a sensor; a tidy table has one row a
+    reading, and is what `node` and `value` announce. Steps that are absent as a whole become
+    missing readings; anything else that is irregular is refused.
+
+    Args:
+        table: A frame, or a file ending in `.csv`, `.csv.gz` or `.parquet`.
+        locations: A frame or CSV file with id, latitude and longitude (degrees) under common
+            names; it may hold more sensors than the table.
+        time: Column of the time stamps; None takes a time index, or a column named like a time.
+        node: Column of the sensor ids, of a tidy table only.
+        value: Column of the readings, of a tidy table only.
+        units: Unit of the readings, such as "mph" or "ug/m3".
+        quantity: What is measured, such as "speed".
+        interval: Time step such as "5min"; None takes the step between most rows.
+        missing: Value or values that mark a missing reading, such as 0 or -999; empty cells
+            always do.
+        title: Title of the figures.
+        source: Where the readings come from.
+        licence: Terms of the readings.
+
+    Returns:
+        The dataset, `target(time, node)`, sensors in the order of the table.
+
+    Raises:
+        ValueError: A column is not found, a reading is not a number, a sensor has no location,
+            times are unsorted, doubled or not a whole number of intervals apart, or a sensor has
+            two readings at one time.
+        FileNotFoundError: There is no such file.
+
+    Example:
+        >>> readings = pd.DataFrame(
+        ...     {"a": [1.0, 2.0], "b": [3.0, 0.0]},
+        ...     index=pd.to_datetime(["2024-01-01 00:00", "2024-01-01 00:15"]),
+        ... )
+        >>> places = pd.DataFrame({"id": ["a", "b"], "lat": [52.0, 52.1], "lon": [4.0, 4.1]})
+        >>> dataset = from_table(readings, places, units="km/h", missing=0)
+        >>> dataset.attrs["interval"], int(dataset.target.isnull().sum())
+        ('15min', 1)
+    """
+    where = "the table" if isinstance(table, pd.DataFrame) else Path(table).name
+    if (node is None) != (value is None):
+        raise ValueError(
+            f"node and value must be given together for a tidy table; got node={node!r} and "
+            f"value={value!r}. Name both columns, or neither for one column a sensor."
+        )
+    frame = table if isinstance(table, pd.DataFrame) else _read_table(Path(table))
+    times, frame = _split_times(frame, time, where=where)
+    if node is None or value is None:
+        frame = _mark_missing(frame, missing).set_axis(times, axis=0)
+    else:
+        frame = _spread(frame, times, node=node, value=value, missing=missing, where=where)
+    frame = numeric_frame(frame.set_axis(id_text(frame.columns), axis=1), where=where)
+    places = locations if isinstance(locations, pd.DataFrame) else Path(locations)
+    known = read_locations(places)
+    return build_dataset(
+        frame,
+        join_locations(list(frame.columns), known, where="the locations"),
+        interval=interval,
+        attrs={
+            "title": title,
+            "units": units,
+            "quantity": quantity,
+            "source": source,
+            "licence": licence,
+            "synthetic": 0,
+        },
+        notes=[] if times.tz is None else ["Times are UTC."],
+        where=where,
+    )
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"A table of readings must exist; got {path}, which does not. Check the path."
+        )
+    name = path.name.lower()
+    if not name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise ValueError(
+            f"A table of readings must end in .csv, .csv.gz or .parquet; got {path.name}. "
+            "Read it with pandas and pass the frame."
+        )
+    try:
+        return (
+            pd.read_parquet(path)
+            if name.endswith(".parquet")
+            else pd.read_csv(path, low_memory=False)
+        )
+    except ImportError as error:
+        raise ImportError(
+            f"Reading {path.name} needs pyarrow; install it with `pip install pyarrow`."
+        ) from error
+    except (EOFError, OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise ValueError(
+            f"{path.name} must be a complete table; got {error}. Write or fetch it again."
+        ) from error
+
+
+def _split_times(
+    frame: pd.DataFrame, time: str | None, *, where: str
+) -> tuple[pd.DatetimeIndex, pd.DataFrame]:
+    """Take the time stamps out of an index or column."""
+    if time is None and isinstance(frame.index, pd.DatetimeIndex):
+        return frame.index, frame
+    if time is not None:
+        found = [time] if time in frame.columns else []
+    else:
+        found = [name for name in frame.columns if str(name).strip().lower() in _TIME_NAMES]
+    if len(found) != 1:
+        raise ValueError(
+            f"The time stamps must be in one column of {where}; got time={time!r} with the "
+            f"columns {_some(frame.columns)}. Name the column with time=."
+        )
+    times = parse_times(frame[found[0]], where=f"column {found[0]!r} of {where}")
+    return times, frame.drop(columns=found)
+
+
+def _mark_missing(
+    readings: pd.DataFrame, missing: float | str | Sequence[float | str] | None
+) -> pd.DataFrame:
+    if missing is None:
+        return readings
+    marks = [missing] if isinstance(missing, (str, int, float)) else list(missing)
+    return readings.mask(readings.isin(marks))
+
+
+def _spread(
+    frame: pd.DataFrame,
+    times: pd.DatetimeIndex,
+    *,
+    node: str,
+    value: str,
+    missing: float | str | Sequence[float | str] | None,
+    where: str,
+) -> pd.DataFrame:
+    """Turn one row a reading into one column a sensor, sensors in order of appearance."""
+    absent = [name for name in (node, value) if name not in frame.columns]
+    if absent:
+        raise ValueError(
+            f"node and value must name columns of {where}; got {absent[0]!r} with the columns "
+            f"{_some(frame.columns)}. Name the columns of the ids and of the readings."
+        )
+    blank = frame[node].isna().to_numpy() | np.asarray(times.isna())
+    if blank.any():
+        row = int(np.flatnonzero(blank)[0])
+        raise ValueError(
+            f"Every reading of {where} must have a time and a sensor; got time {times[row]} and "
+            f"sensor {frame[node].iloc[row]} in row {row}. Fill in or drop that row."
+        )
+    ids = np.array(id_text(frame[node].to_numpy()))
+    columns, names = pd.factorize(ids)
+    rows, stamps = pd.factorize(times, sort=True)
+    cell = rows.astype(np.int64) * len(names) + columns
+    doubled = np.flatnonzero(pd.Series(cell).duplicated().to_numpy())
+    if doubled.size:
+        raise ValueError(
+            f"A sensor must have one reading at a time in {where}; got two of {ids[doubled[0]]} "
+            f"at {times[doubled[0]]}. Drop one or average them."
+        )
+    readings = _mark_missing(frame[[value]], missing).set_axis(times, axis=0)
+    spread = np.full(len(stamps) * len(names), np.nan)
+    spread[cell] = numeric_frame(readings, where=where)[value].to_numpy()
+    return pd.DataFrame(spread.reshape(len(stamps), -1), index=stamps, columns=names)
+
+
+def _some(names: pd.Index) -> str:
+    return ", ".join(map(str, names[:6])) + (", ..." if len(names) > 6 else "")
