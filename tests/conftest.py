@@ -22,7 +22,7 @@ LOOPBACK = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}  # noqa: S104 
 
 # Before anything imports the packages: only modules imported later are checked.
 if not os.environ.get("STTRANS_NO_TYPECHECK"):
-    jaxtyping.install_import_hook(["sttrans_core", "stviz"], "beartype.beartype")
+    jaxtyping.install_import_hook(["sttrans_core", "stviz"], "checked_types.checked")
 
 settings.register_profile("laptop", deadline=None, max_examples=25)
 settings.register_profile(
