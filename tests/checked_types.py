@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintPep673Exception
 
 Checked = TypeVar("Checked", bound=Callable)
+
+# An int may stand where a float is expected, as PEP 484 has it.
+_check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 
 def checked(function: Checked) -> Checked:
@@ -16,6 +19,6 @@ def checked(function: Checked) -> Checked:
     few stay unchecked.
     """
     try:
-        return beartype(function)
+        return _check(function)
     except BeartypeDecorHintPep673Exception:
         return function

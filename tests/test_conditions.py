@@ -8,8 +8,8 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
-
 from checked_types import checked
+
 from sttrans_core.schema import steps_per_day
 
 
@@ -44,9 +44,9 @@ def test_types_are_checked_in_the_packages():
 
 def test_a_wrong_type_is_refused():
     @checked
-    def double(count: int) -> int:
+    def double(count: float) -> float:
         return 2 * count
 
-    assert double(2) == 4
+    assert double(2) == 4  # an int is a float to PEP 484
     with pytest.raises(Exception, match="count='2'"):
         double("2")
