@@ -31,19 +31,20 @@ def simulate_freeway(
 ) -> xr.Dataset:
     """Simulate 5-minute speeds of freeway sensors, with the truth beside them.
 
-    A cell transmission model moves a daily demand with peaks through corridors with ramps, lane
-    drops and random incidents. Lane drops discharge unevenly, so that stop-and-go waves travel
+    A cell transmission model moves a daily demand with peaks through corridors with ramps,
+    bottlenecks and random incidents. These discharge unevenly, so that stop-and-go waves travel
     upstream through the queues. Readings are the true speed plus noise, with gaps.
 
     Card: 48 sensors on 3 corridors, 2,016 steps of 5 minutes, mph, 3 % missing by default;
     generated, no real place; the project's licence.
 
     Args:
-        days: Days, at least 1. Each starts and ends with empty roads at night.
+        days: Days, at least 1; queues have gone by midnight, and each day starts without.
         num_sensors: Sensors in all, at least 9.
         seed: The same seed gives the same data, to the last bit on one machine.
         missing_share: Share of readings to drop, half of them in outages of hours; below 0.9.
-        start: First day. The default, a Wednesday, puts two working days into the last fifth.
+        start: First day. From a Wednesday, the last fifth of a week lies on Monday and Tuesday, so
+            that a test on it meets working days.
 
     Returns:
         A dataset that keeps the contract, with more coordinates along `node`: `corridor` (name)

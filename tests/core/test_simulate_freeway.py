@@ -9,6 +9,7 @@ import xarray as xr
 from sttrans_core.data.simulate import simulate_freeway
 from sttrans_core.geometry import haversine_km
 from sttrans_core.schema import check_dataset
+from sttrans_core.truth import true_causes
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +175,26 @@ def test_waves_travel_upstream_at_the_wave_speed(week):
             speeds.append((km[down] - km[up]) / (lag * 5 / 60))
     assert len(speeds) > 10
     assert np.median(speeds) == pytest.approx(week.attrs["wave_speed_kmh"], rel=0.1)
+
+
+def test_in_a_queue_the_place_on_the_line_says_more_than_the_place_itself(week):
+    # 15 minutes ahead a wave comes from 4 km downstream. Straight-line fits on congested targets
+    # whose whole line is congested: the reading there must explain them, their own must not.
+    readings, truth = week["target"].values, week["noiseless"].values
+    own, ahead, targets = [], [], []
+    for origin in np.flatnonzero(congested(week)[:-3].mean(1) > 0.2):
+        causes = true_causes(week, week["time"].values[origin], horizon_step=3, history_steps=1)
+        node = causes["line_node"].values[:, 0]
+        for query in np.flatnonzero(causes["congested"].values & (node >= 0)):
+            own.append(readings[origin, query])
+            ahead.append(readings[origin, node[query]])
+            targets.append(truth[origin + 3, query])
+    own, ahead, targets = (np.array(values) for values in (own, ahead, targets))
+    known = np.isfinite(own) & np.isfinite(ahead)
+    assert known.sum() > 1000
+    explained = [np.corrcoef(x[known], targets[known])[0, 1] ** 2 for x in (own, ahead)]
+    assert explained[0] < 0.2
+    assert explained[1] > 0.4
 
 
 @pytest.mark.parametrize(
