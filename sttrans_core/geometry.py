@@ -36,7 +36,7 @@ def haversine_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayL
     half_lat = (phi2 - phi1) / 2
     half_lon = (np.radians(lon2) - np.radians(lon1)) / 2
     square = np.sin(half_lat) ** 2 + np.cos(phi1) * np.cos(phi2) * np.sin(half_lon) ** 2
-    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(square, 0.0, 1.0)))
+    return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(square, 0.0, 1.0))))
 
 
 def bearing_degrees(
@@ -60,7 +60,7 @@ def bearing_degrees(
     east = np.sin(turn) * np.cos(phi2)
     north = np.cos(phi1) * np.sin(phi2) - np.sin(phi1) * np.cos(phi2) * np.cos(turn)
     # The outer remainder catches the -1e-17 that the inner one rounds up to a full 360.
-    return np.degrees(np.arctan2(east, north)) % 360.0 % 360.0
+    return np.asarray(np.degrees(np.arctan2(east, north)) % 360.0 % 360.0)
 
 
 def nearest_nodes(

@@ -69,6 +69,11 @@ def numeric_frame(frame: pd.DataFrame, *, where: str) -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index, columns=frame.columns)
 
 
+def _interval_text(step: pd.Timedelta) -> str:
+    text = to_offset(step).freqstr
+    return text if text[0].isdigit() else f"1{text}"  # pandas itself does not read "h" as a time
+
+
 def build_dataset(
     frame: pd.DataFrame,
     locations: pd.DataFrame,
@@ -83,7 +88,7 @@ def build_dataset(
 
     Args:
         frame: Readings, time index and one column a sensor, NaN = missing.
-        locations: As `join_locations` gives them: one row for each column.
+        locations: As `join_locations` gives them: a row for each column, in order.
         attrs: Attributes of the contract other than `interval` and `notes`.
         adjacency: Edge weights from row to column, no unit, in the order of the columns.
         interval: As `regular_frame` takes it.
@@ -97,19 +102,18 @@ def build_dataset(
         ValueError: The frame, its times or its ids break a rule of this module.
     """
     ids = id_text(frame.columns)
-    places = locations.loc[ids]
     frame, step, num_filled = regular_frame(frame, interval=interval, where=where)
     if num_filled:
-        notes = [*notes, f"{num_filled} absent time steps were put in as missing readings."]
+        notes = [*notes, f"Absent time steps put in as missing readings: {num_filled}."]
     dataset = xr.Dataset(
         {"target": (("time", "node"), frame.to_numpy(np.float32))},
         coords={
             "time": frame.index.to_numpy(),
             "node": np.array(ids),
-            "latitude": ("node", places["latitude"].to_numpy(np.float64)),
-            "longitude": ("node", places["longitude"].to_numpy(np.float64)),
+            "latitude": ("node", locations["latitude"].to_numpy(np.float64)),
+            "longitude": ("node", locations["longitude"].to_numpy(np.float64)),
         },
-        attrs={**attrs, "interval": to_offset(step).freqstr},
+        attrs={**attrs, "interval": _interval_text(step)},
     )
     if adjacency is not None:
         dataset["adjacency"] = (("node", "to_node"), adjacency.astype(np.float32))

@@ -27,7 +27,7 @@ def from_table(
     units: str,
     quantity: str = "value",
     interval: str | None = None,
-    missing: float | str | Sequence[float | str] | None = None,
+    missing: int | float | str | Sequence[int | float | str] | None = None,
     title: str = "Own sensors",
     source: str = "not stated",
     licence: str = "not stated",
@@ -152,7 +152,7 @@ def _split_times(
 
 
 def _mark_missing(
-    readings: pd.DataFrame, missing: float | str | Sequence[float | str] | None
+    readings: pd.DataFrame, missing: int | float | str | Sequence[int | float | str] | None
 ) -> pd.DataFrame:
     if missing is None:
         return readings
@@ -166,7 +166,7 @@ def _spread(
     *,
     node: str,
     value: str,
-    missing: float | str | Sequence[float | str] | None,
+    missing: int | float | str | Sequence[int | float | str] | None,
     where: str,
 ) -> pd.DataFrame:
     """Turn one row a reading into one column a sensor, sensors in order of appearance."""
