@@ -1,6 +1,6 @@
 """`python -m sttrans_core`."""
 
-from .cli import main
+from sttrans_core.cli import main
 
 if __name__ == "__main__":
     main()

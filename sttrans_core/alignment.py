@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .relation import FixedPosition, Geometry, LearnedPosition
+from sttrans_core.relation import FixedPosition, Geometry, LearnedPosition
 
 __all__ = ["Alignment", "SpatioTemporalAlignment", "topk_alignment"]
 
@@ -157,7 +157,7 @@ def _gathered(
 ) -> Float[Tensor, "batch query segment head value_dim"]:
     """Score candidates only: one gather of node rows, one product, a mask, one product."""
     batch, history, num_nodes, heads, _ = key.shape
-    queries, segments = query.shape[1:3]
+    segments = query.shape[2]
     coefficients = position.project(query).flatten(2, 3)  # (B, Q, S*H, R)
     # Heads side by side in one wide query, zero outside their own channels: one product for all.
     eye = torch.eye(heads, device=key.device, dtype=key.dtype)

@@ -45,10 +45,10 @@ def train(
     score: Annotated[bool, typer.Option(help="Score the test part at the end.")] = True,
 ) -> None:
     """Train a model; Ctrl-C or SIGTERM stops it so that --resume can go on."""
-    from .config import ExperimentConfig
-    from .data import load_dataset
-    from .evaluation import evaluate
-    from .training import train as run_training
+    from sttrans_core.config import ExperimentConfig
+    from sttrans_core.data import load_dataset
+    from sttrans_core.evaluation import evaluate
+    from sttrans_core.training import train as run_training
 
     if config is not None:
         experiment = ExperimentConfig.parse(_read_json(config))
@@ -86,7 +86,7 @@ def evaluate(
     write: Annotated[bool, typer.Option(help="Write scores.csv into the run.")] = False,
 ) -> None:
     """Score a run beside the baselines."""
-    from .evaluation import evaluate as run_evaluation
+    from sttrans_core.evaluation import evaluate as run_evaluation
 
     _choice("part", part, ("train", "validation", "test"))
     _choice("over", over, ("step", "prefix"))
@@ -130,7 +130,7 @@ def align(
 @app.command()
 def download(dataset: Annotated[str, typer.Argument(help="Registered dataset.")]) -> None:
     """Fetch a dataset into the user cache, or find it there."""
-    from .data import data_card, load_dataset
+    from sttrans_core.data import data_card, load_dataset
 
     typer.echo(data_card(load_dataset(dataset)).to_string())
 
@@ -138,9 +138,9 @@ def download(dataset: Annotated[str, typer.Argument(help="Registered dataset.")]
 @app.command(name="list")
 def list_() -> None:
     """List datasets, variants and bundled runs."""
-    from .config import VARIANTS
-    from .data import list_datasets
-    from .pretrained import list_pretrained
+    from sttrans_core.config import VARIANTS
+    from sttrans_core.data import list_datasets
+    from sttrans_core.pretrained import list_pretrained
 
     typer.echo("Datasets")
     for name, card in list_datasets().items():
@@ -170,8 +170,8 @@ class _StopOnSignal:
 
 
 def _load(run_dir: Path, path: Path | None) -> tuple[Any, Any]:
-    from .data import load_dataset
-    from .forecaster import load_run
+    from sttrans_core.data import load_dataset
+    from sttrans_core.forecaster import load_run
 
     forecaster = load_run(run_dir)
     return forecaster, load_dataset(forecaster.config.data.dataset, path=path)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .data.windows import Batch
+from sttrans_core.data.windows import Batch
 
 __all__ = ["CalendarEmbedding", "SourceEmbedding"]
 

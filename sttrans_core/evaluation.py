@@ -7,12 +7,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from .baselines import HistoricalAverage, LastObserved, LastValue
-from .data.windows import split_windows
-from .forecaster import FORECAST_BATCH, Forecaster
-from .metrics import ErrorSums
-from .schema import check_dataset, interval_of
-from .scores import write_scores
+from sttrans_core.baselines import HistoricalAverage, LastObserved, LastValue
+from sttrans_core.data.windows import split_windows
+from sttrans_core.forecaster import FORECAST_BATCH, Forecaster
+from sttrans_core.metrics import ErrorSums
+from sttrans_core.schema import check_dataset, interval_of
+from sttrans_core.scores import write_scores
 
 __all__ = ["evaluate", "evaluate_baselines"]
 

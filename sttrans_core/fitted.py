@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .config import ExperimentConfig
-from .data.windows import Scaler, Split, split_windows
-from .model import DataShape, STTrans
-from .runs import RunError, fingerprint
-from .schema import check_dataset, interval_of, steps_per_day
+from sttrans_core.config import ExperimentConfig
+from sttrans_core.data.windows import Scaler, Split, split_windows
+from sttrans_core.model import DataShape, STTrans
+from sttrans_core.runs import RunError, fingerprint
+from sttrans_core.schema import check_dataset, interval_of, steps_per_day
 
 __all__ = ["FittedData"]
 

@@ -12,14 +12,14 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from .alignment import Alignment, Selection
-from .config import ExperimentConfig
-from .data.windows import Batch, Windows
-from .fitted import FittedData
-from .labels import label_alignment, label_forecast
-from .model import STTrans
-from .runs import RunError, RunFolder
-from .scores import read_scores
+from sttrans_core.alignment import Alignment, Selection
+from sttrans_core.config import ExperimentConfig
+from sttrans_core.data.windows import Batch, Windows
+from sttrans_core.fitted import FittedData
+from sttrans_core.labels import label_alignment, label_forecast
+from sttrans_core.model import STTrans
+from sttrans_core.runs import RunError, RunFolder
+from sttrans_core.scores import read_scores
 
 __all__ = ["Forecaster", "load_run"]
 
@@ -191,9 +191,7 @@ class Forecaster:
             layer=layer % self.config.model.num_decoder_layers,
         )
 
-    def _align(
-        self, batch: Batch, query: list[int], selection: Selection, layer: int
-    ) -> Alignment:
+    def _align(self, batch: Batch, query: list[int], selection: Selection, layer: int) -> Alignment:
         nodes = torch.tensor(query, device=self.device)
         _, alignments = self.model(
             batch, query_nodes=nodes, selection=selection, need_alignment=True

@@ -7,7 +7,7 @@ ever grows with the square of the number of nodes.
 import numpy as np
 from jaxtyping import Float, Int64
 from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 __all__ = ["EARTH_RADIUS_KM", "bearing_degrees", "haversine_km", "nearest_nodes"]
 
@@ -96,7 +96,7 @@ def nearest_nodes(
     points = _unit_sphere(latitude, longitude)
     num_nodes = len(points)
     count = min(count, num_nodes)
-    tree = cKDTree(points)
+    tree = KDTree(points)
     nearest = np.empty((num_nodes, count), dtype=np.int64)
     open_rows, reach = np.arange(num_nodes), min(count + 1, num_nodes)
     while open_rows.size:
@@ -110,7 +110,7 @@ def nearest_nodes(
 
 
 def _sorted_neighbours(
-    tree: cKDTree, points: np.ndarray, rows: np.ndarray, *, count: int, reach: int
+    tree: KDTree, points: np.ndarray, rows: np.ndarray, *, count: int, reach: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Look `reach` nodes far; a row is settled once no tie can hide beyond the last one seen."""
     distance, index = tree.query(points[rows], k=reach)

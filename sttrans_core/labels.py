@@ -3,9 +3,9 @@
 import numpy as np
 import xarray as xr
 
-from .alignment import Alignment, Selection
-from .config import ExperimentConfig
-from .schema import check_alignment, check_forecast, interval_of
+from sttrans_core.alignment import Alignment, Selection
+from sttrans_core.config import ExperimentConfig
+from sttrans_core.schema import check_alignment, check_forecast, interval_of
 
 __all__ = ["label_alignment", "label_forecast"]
 

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .alignment import Alignment, Selection, SpatioTemporalAlignment
-from .config import ModelConfig
-from .data.windows import Batch
-from .embedding import CalendarEmbedding, SourceEmbedding
-from .encoder import EncoderLayer
-from .fusion import DynamicValues, SpatioTemporalFusion, StaticValues
-from .relation import Geometry
+from sttrans_core.alignment import Alignment, Selection, SpatioTemporalAlignment
+from sttrans_core.config import ModelConfig
+from sttrans_core.data.windows import Batch
+from sttrans_core.embedding import CalendarEmbedding, SourceEmbedding
+from sttrans_core.encoder import EncoderLayer
+from sttrans_core.fusion import DynamicValues, SpatioTemporalFusion, StaticValues
+from sttrans_core.relation import Geometry
 
 __all__ = ["DataShape", "STTrans"]
 
@@ -70,14 +70,13 @@ class DecoderLayer(nn.Module):
                 relation_dim=config.relation_dim,
             )
         )
-        self.fusion = SpatioTemporalFusion(
-            width, residual=config.residual, dropout=config.dropout
-        )
+        self.fusion = SpatioTemporalFusion(width, residual=config.residual, dropout=config.dropout)
 
     def forward(
         self,
         query: Float[Tensor, "batch query segment channel"],
         source: Float[Tensor, "batch history node channel"],
+        reading: Float[Tensor, "batch history node channel"],
         *,
         observed: Bool[Tensor, "batch history node"],
         geometry: Geometry,
@@ -86,7 +85,7 @@ class DecoderLayer(nn.Module):
         need_alignment: bool,
     ) -> tuple[Float[Tensor, "batch query segment channel"], Alignment | None]:
         """Align, aggregate and fuse."""
-        values = self.values(source)
+        values = self.values(reading)
         if self.alignment is None:
             aggregated, alignment = _own_history(values, observed, query_nodes), None
             aggregated = aggregated[:, :, None].expand_as(query)
@@ -122,7 +121,7 @@ class STTrans(nn.Module):
         self.geometry = Geometry(
             shape.latitude,
             shape.longitude,
-            num_neighbours=max(self.selection.window_nodes, config.window_nodes, config.encoder_nodes),
+            num_neighbours=max(config.window_nodes, config.encoder_nodes),
         )
         self.calendar = CalendarEmbedding(
             width, steps_per_day=shape.steps_per_day, has_weekday=shape.has_weekday
@@ -175,7 +174,8 @@ class STTrans(nn.Module):
         """
         calendar = self.calendar(batch.time_of_day, batch.day_of_week)  # (B, T + P, D)
         past, future = calendar[:, : self.history_steps], calendar[:, self.history_steps :]
-        source = self.embedding(batch, past, self.geometry.coordinates())  # (B, T, N, D)
+        reading = self.embedding(batch, past, self.geometry.coordinates())  # (B, T, N, D)
+        source = reading
         for layer in self.encoder:
             source = layer(source, observed=batch.observed, neighbours=self.geometry.neighbours)
         query = self._queries(source, future, query_nodes)  # (B, Q, S, D)
@@ -184,6 +184,7 @@ class STTrans(nn.Module):
             query, alignment = layer(
                 query,
                 source,
+                reading,
                 observed=batch.observed,
                 geometry=self.geometry,
                 query_nodes=query_nodes,
@@ -192,7 +193,10 @@ class STTrans(nn.Module):
             )
             alignments += [alignment] if alignment is not None else []
         steps = self.head(query)  # (B, Q, S, P/S)
-        return steps.flatten(2).transpose(1, 2), alignments  # (B, P, Q)
+        change = steps.flatten(2).transpose(1, 2)  # (B, P, Q)
+        last = _last_observed(batch)  # (B, N)
+        last = last if query_nodes is None else last[:, query_nodes]
+        return last[:, None] + change, alignments
 
     def _queries(
         self,
@@ -215,8 +219,8 @@ def _selection(config: ModelConfig, num_sources: int, num_nodes: int) -> Selecti
     topk = config.topk if config.sources == "topk" else None
     if topk is not None and topk > num_sources:
         raise ValueError(
-            f"topk must be at most the number of sources; got topk={topk} with {num_sources} sources "
-            f"({num_sources // num_nodes} steps x {num_nodes} nodes). "
+            f"topk must be at most the number of sources; got topk={topk} with {num_sources} "
+            f"sources ({num_sources // num_nodes} steps x {num_nodes} nodes). "
             "Lower model.topk or raise data.history_steps."
         )
     window = config.window_nodes if config.window == "local" else 0
@@ -225,7 +229,7 @@ def _selection(config: ModelConfig, num_sources: int, num_nodes: int) -> Selecti
         dense=config.sources == "dense",
         window_nodes=min(window, num_nodes),
         window_steps=config.window_steps,
-        # Without the window, screening fetches as many nodes, so only *where* they come from changes.
+        # Without the window as many nodes are fetched: only *where* they come from changes.
         screened_nodes=config.screened_nodes + (config.window_nodes - window),
     )
 
@@ -239,3 +243,10 @@ def _own_history(
     share = observed / observed.sum(1, keepdim=True).clamp_min(1)
     own = torch.einsum("btnhv,btn->bnhv", values, share.to(values.dtype)).flatten(2)
     return own if query_nodes is None else own[:, query_nodes]
+
+
+def _last_observed(batch: Batch) -> Float[Tensor, "batch node"]:
+    """The newest observed value of each node in z-scores; 0, the mean, where there is none."""
+    steps = torch.arange(1, batch.observed.shape[1] + 1, device=batch.observed.device)
+    newest = (batch.observed * steps[:, None]).argmax(1, keepdim=True)  # (B, 1, N)
+    return batch.values[..., 0].gather(1, newest)[:, 0]

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from .forecaster import Forecaster
+from sttrans_core.forecaster import Forecaster
 
 __all__ = ["deletion_curve"]
 

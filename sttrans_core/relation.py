@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .geometry import nearest_nodes
+from sttrans_core.geometry import nearest_nodes
 
-__all__ = ["Geometry", "LearnedPosition", "FixedPosition"]
+__all__ = ["FixedPosition", "Geometry", "LearnedPosition"]
 
 EARTH_RADIUS_KM = 6371.0088
 NUM_SECTORS = 8
@@ -141,18 +141,22 @@ class LearnedPosition(nn.Module):
             nn.Linear(hidden, relation_dim),
         )
         self.projection = nn.Parameter(torch.randn(num_heads, head_dim, relation_dim) * 0.3)
+        self.register_buffer("distance_and_lag", _decay_inputs(history_steps), persistent=False)
+        self.decay = nn.Parameter(torch.tensor([[1.0, 0.1]]).repeat(num_heads, 1))
 
     inputs: Float[Tensor, "relation history feature"]
+    distance_and_lag: Float[Tensor, "relation history 2"]
 
     def features(self) -> Float[Tensor, "relation history relation_dim"]:
         """Give the features of every relation class and history step."""
-        return self.network(self.inputs)
+        return torch.cat([self.network(self.inputs), self.distance_and_lag], dim=-1)
 
     def project(
         self, query: Float[Tensor, "... head dim"]
     ) -> Float[Tensor, "... head relation_dim"]:
         """Turn queries into the coefficients that the relation features are weighted by."""
-        return torch.einsum("...hd,hdr->...hr", query, self.projection)
+        learned = torch.einsum("...hd,hdr->...hr", query, self.projection)
+        return torch.cat([learned, -self.decay.expand(*query.shape[:-1], -1)], dim=-1)
 
 
 class FixedPosition(nn.Module):
@@ -189,6 +193,14 @@ class FixedPosition(nn.Module):
     def project(self, query: Float[Tensor, "... head dim"]) -> Float[Tensor, "... head 1"]:
         """Weigh the decay by 1, whatever the query."""
         return torch.ones_like(query[..., :1])
+
+
+def _decay_inputs(history_steps: int) -> Float[Tensor, "relation history 2"]:
+    """Distance (logarithmic, in spacings) and lag (in steps) of each relation class and step."""
+    distance = torch.log1p(_ring_centres()).repeat_interleave(NUM_SECTORS)
+    distance = torch.cat([torch.zeros(1), distance])
+    lag = torch.arange(history_steps).flip(0).float()
+    return torch.stack(torch.broadcast_tensors(distance[:, None], lag[None]), dim=-1)
 
 
 def _relation_inputs(history_steps: int) -> Float[Tensor, "relation history feature"]:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .config import ExperimentConfig
+from sttrans_core.config import ExperimentConfig
 
 __all__ = ["RunError", "RunFolder", "fingerprint"]
 

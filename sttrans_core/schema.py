@@ -1,4 +1,4 @@
-"""The labelled contracts: what a dataset, a forecast and an alignment look like at every public border.
+"""The labelled contracts: what a dataset, a forecast and an alignment look like at each border.
 
 Tensors live inside the model only. Everything a user hands in or gets back is an `xarray.Dataset`
 that carries its coordinates, units and origin, and that these checks have accepted.

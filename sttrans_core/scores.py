@@ -38,10 +38,8 @@ def read_scores(run_dir: Path, attrs: dict[str, Any]) -> xr.Dataset | None:
         return None
     table = pd.read_csv(path)
     order = list(dict.fromkeys(table["model"]))
-    index = table.set_index(["model", "horizon"])
-    scores = xr.Dataset(
-        {name: index[name].unstack("horizon").loc[order] for name in METRICS}  # ty: ignore
-    )
+    scores = table.set_index(["model", "horizon"])[list(METRICS)].to_xarray()
+    scores = scores.sel(model=order)
     lead = table.drop_duplicates("horizon").sort_values("horizon")["lead_minutes"].to_numpy()
     return scores.assign_coords(lead_minutes=("horizon", lead)).assign_attrs(
         units=attrs["units"], title=attrs["title"], protocol=str(table["protocol"].iloc[0])

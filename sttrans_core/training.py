@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .config import ExperimentConfig
-from .data.windows import Split, Windows
-from .forecaster import FittedData, Forecaster
-from .metrics import ErrorSums, masked_mae
-from .runs import RunError, RunFolder
+from sttrans_core.config import ExperimentConfig
+from sttrans_core.conformal import conformal_bands
+from sttrans_core.data.windows import Split, Windows
+from sttrans_core.forecaster import FittedData, Forecaster
+from sttrans_core.metrics import ErrorSums, masked_mae
+from sttrans_core.runs import RunError, RunFolder
 
 __all__ = ["train"]
 
@@ -60,7 +60,7 @@ def train(
         ValueError: The series is too short for the windows.
     """
     if dataset is None:
-        from .data import load_dataset
+        from sttrans_core.data import load_dataset
 
         dataset = load_dataset(config.data.dataset)
     folder = RunFolder(run_dir)
@@ -105,8 +105,10 @@ def _prepare(
 
 
 class _Trainer:
-    """The state of one training; everything random is seeded anew for each epoch, so that a
-    resumed run repeats exactly what an uninterrupted one would have done.
+    """The state of one training.
+
+    Everything random is seeded anew for each epoch, so that a resumed run repeats exactly what an
+    uninterrupted one would have done.
     """
 
     def __init__(
@@ -118,6 +120,8 @@ class _Trainer:
         split: Split,
         should_stop: Callable[[], bool],
     ) -> None:
+        from lightning_fabric import Fabric  # slow to import, and needed for training only
+
         self.config, self.folder, self.fitted, self.split = config, folder, fitted, split
         self.should_stop = should_stop
         settings = config.train
@@ -168,7 +172,6 @@ class _Trainer:
                 bar.set_postfix(val_mae=f"{row['val_mae']:.3f}", best=f"{self.best:.3f}")
                 if on_epoch is not None:
                     on_epoch(row)
-        self.fabric.to_device(self.model)
         self._finish()
 
     def _one_epoch(self, bar: tqdm) -> dict[str, Any] | None:
@@ -279,9 +282,7 @@ class _Trainer:
             pace = (now - began) / done
             self.status("running", eta_seconds=round(pace * (self.total_steps - self.step), 1))
 
-    def status(
-        self, state: str, *, message: str = "", eta_seconds: float | None = None
-    ) -> None:
+    def status(self, state: str, *, message: str = "", eta_seconds: float | None = None) -> None:
         self.folder.write_json(
             "status.json",
             {
@@ -325,7 +326,9 @@ class _Trainer:
 
 
 def _section(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
 
 
 def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -336,54 +339,6 @@ def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[
         {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-
-
-@torch.no_grad()
-def conformal_bands(
-    model: torch.nn.Module,
-    windows: Windows,
-    starts: list[int],
-    fitted: FittedData,
-    *,
-    coverage: float,
-    batch_size: int,
-) -> Tensor:
-    """Half-widths of prediction bands from validation residuals, per horizon step and node.
-
-    Args:
-        model: The trained model.
-        windows: Windows of the dataset.
-        starts: Starts of the validation windows.
-        fitted: Scaling of the data.
-        coverage: Share of targets that a band should hold.
-        batch_size: Windows at a time.
-
-    Returns:
-        (horizon, node) half-widths in original units.
-
-    Source: Vovk et al., split conformal prediction; Lei et al. (2018), with the quantile of rank
-    ceil((n + 1) coverage). A node with too few observed residuals for that rank takes the pooled
-    quantile of its horizon step.
-    """
-    model.eval()
-    residuals = []
-    for first in range(0, len(starts), batch_size):
-        batch = windows.batch(starts[first : first + batch_size])
-        forecast, _ = model(batch)
-        residuals.append((fitted.scaler.inverse(forecast.float()) - batch.target).abs().cpu())
-    residual = torch.cat(residuals)  # (windows, P, N)
-    pooled = _conformal_quantile(residual.transpose(0, 1).flatten(1).T, coverage)  # (P,)
-    per_node = _conformal_quantile(residual, coverage)  # (P, N)
-    return torch.where(torch.isfinite(per_node), per_node, pooled[:, None]).float()
-
-
-def _conformal_quantile(residual: Tensor, coverage: float) -> Tensor:
-    """Conformal quantile over the first axis of the finite residuals; inf where there are too few."""
-    count = torch.isfinite(residual).sum(0)
-    rank = torch.ceil((count + 1) * coverage).long()  # 1-based
-    ordered = torch.nan_to_num(residual, nan=torch.inf).sort(0).values
-    picked = ordered.gather(0, (rank - 1).clamp(0, len(residual) - 1)[None])[0]
-    return torch.where(rank <= count, picked, torch.inf)
 
 
 def _keep_freed_memory() -> None:

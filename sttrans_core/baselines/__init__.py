@@ -1,5 +1,5 @@
 """What a forecast must beat."""
 
-from .naive import HistoricalAverage, LastObserved, LastValue
+from sttrans_core.baselines.naive import HistoricalAverage, LastObserved, LastValue
 
 __all__ = ["HistoricalAverage", "LastObserved", "LastValue"]

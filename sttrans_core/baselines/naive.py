@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..schema import steps_per_day
+from sttrans_core.schema import steps_per_day
 
 __all__ = ["HistoricalAverage", "LastObserved", "LastValue"]
 
@@ -50,7 +50,7 @@ class LastObserved:
 
     def __init__(self, dataset: xr.Dataset, *, num_train_steps: int) -> None:
         readings = pd.DataFrame(dataset["target"].values)
-        mean = readings.iloc[:num_train_steps].stack().mean()
+        mean = np.nanmean(readings.iloc[:num_train_steps].to_numpy())
         self._filled = readings.ffill().fillna(mean).to_numpy()
 
     def predict(self, origins: np.ndarray, *, horizon_steps: int) -> np.ndarray:
@@ -80,7 +80,7 @@ class HistoricalAverage:
         day, slot = self._time_of_week(times[:num_train_steps])
         by_day = train.groupby(slot).mean().reindex(range(self._slots))
         by_week = train.groupby(day * self._slots + slot).mean().reindex(range(7 * self._slots))
-        node_mean = train.mean().fillna(train.stack().mean())
+        node_mean = train.mean().fillna(np.nanmean(train.to_numpy()))
         by_day = by_day.fillna(node_mean)
         repeated = pd.DataFrame(np.tile(by_day.to_numpy(), (7, 1)))
         self._table = by_week.fillna(repeated).to_numpy()

@@ -1,7 +1,6 @@
 """What drives simulated traffic: daily demand, uneven bottlenecks and random incidents."""
 
 import numpy as np
-from scipy.signal import lfilter
 
 from sttrans_core.data.cell_transmission import FundamentalDiagram
 from sttrans_core.data.freeway_network import FreewayNetwork
@@ -87,6 +86,8 @@ def _slow_noise(
     shape: tuple[int, int], memory_minutes: float, spread: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Give a factor around 1 that wanders smoothly, with a memory, (minute, day)."""
+    from scipy.signal import lfilter  # slow to import, and needed to simulate only
+
     keep = np.exp(-1 / memory_minutes)
     settle = int(10 * memory_minutes)
     shocks = rng.normal(0, 1, (settle + shape[0], shape[1]))

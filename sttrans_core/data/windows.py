@@ -1,4 +1,4 @@
-"""Windows over a dataset: chronological splits, z-score from training values, batches of tensors."""
+"""Windows over a dataset: chronological splits, z-score from training values, batches."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..schema import check_dataset, steps_per_day
+from sttrans_core.schema import check_dataset, steps_per_day
 
 __all__ = ["Batch", "Scaler", "Split", "Windows", "split_windows"]
 
@@ -99,12 +99,12 @@ class Scaler:
         std = float(observed.std())
         return cls(mean=float(observed.mean()), std=std if std > 0 else 1.0)
 
-    def transform(self, values):
-        """Scale readings to z-scores (numpy or torch)."""
+    def transform(self, values: Tensor) -> Tensor:
+        """Scale readings to z-scores."""
         return (values - self.mean) / self.std
 
-    def inverse(self, values):
-        """Scale z-scores back to the dataset's units (numpy or torch)."""
+    def inverse(self, values: Tensor) -> Tensor:
+        """Scale z-scores back to the dataset's units."""
         return values * self.std + self.mean
 
 

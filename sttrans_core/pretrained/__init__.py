@@ -3,8 +3,8 @@
 from importlib.resources import files
 from pathlib import Path
 
-from ..forecaster import Forecaster, load_run
-from ..runs import RunError
+from sttrans_core.forecaster import Forecaster, load_run
+from sttrans_core.runs import RunError
 
 __all__ = ["list_pretrained", "load_pretrained"]
 
