@@ -101,14 +101,15 @@ def download_graph(
     series = series.whole
     folder = cache_folder(series) if folder is None else folder
     for name, sha256 in series.graph_hashes.items():
+        if (folder / name).is_file() and _sha256(folder / name) == sha256:
+            continue
         address = f"{series.graph_base if base is None else base}/{name}"
         with _scratch(folder) as scratch:
             try:
-                if not (folder / name).is_file() or _sha256(folder / name) != sha256:
-                    fetched = _fetch(address, Path(scratch), progress=False)
-                    if _sha256(fetched) != sha256:
-                        raise ValueError(f"its sha256 is not {sha256}")
-                    fetched.replace(folder / name)
+                fetched = _fetch(address, Path(scratch), progress=False)
+                if _sha256(fetched) != sha256:
+                    raise ValueError(f"its sha256 is not {sha256}")
+                fetched.replace(folder / name)
             except (OSError, ValueError) as error:
                 raise FileNotFoundError(
                     f"The sensor graph of {series.name} must be reachable to be downloaded; got "
@@ -133,19 +134,24 @@ def check_recorded_hash(file: Path) -> str | None:
     record = _record_of(file)
     if not record.is_file():
         return None
-    origin, line = record.read_text().strip().splitlines()[-2:]
-    recorded = line.split()[0]
+    origin, recorded = _read_record(record)
     if _sha256(file) != recorded:
         raise ValueError(
             f"{file} must have the sha256 that {record.name} recorded at its download, "
             f"{recorded}; got another, so the file was damaged or changed. Delete both to fetch "
             "it again."
         )
-    return f"{origin.lstrip('# ')}; sha256 {recorded} recorded then, none is published."
+    return f"{origin}; sha256 {recorded} recorded then, none is published."
 
 
 def _record_of(file: Path) -> Path:
     return file.with_name(file.name + ".sha256")
+
+
+def _read_record(record: Path) -> tuple[str, str]:
+    """Take the origin and the hash out of a record; a damaged record gives a hash of nothing."""
+    lines = [*record.read_text().splitlines(), "", ""]
+    return lines[0].lstrip("# "), lines[1].partition(" ")[0]
 
 
 def _scratch(folder: Path) -> tempfile.TemporaryDirectory:
@@ -155,7 +161,7 @@ def _scratch(folder: Path) -> tempfile.TemporaryDirectory:
     except OSError as error:
         raise PermissionError(
             f"The folder for downloads must be writable; got {folder} ({_one_line(error)}). Make "
-            "it writable, or set XDG_CACHE_HOME to a folder that is."
+            "it writable, or fetch the files elsewhere and pass path=."
         ) from error
 
 
@@ -206,7 +212,7 @@ def _keep(file: Path, folder: Path, *, address: str, archive_hash: str) -> Path:
     """Move a checked file into place, and record its hash or hold it against the recorded one."""
     target = folder / file.name.lower().replace("_", "-")
     record, sha256 = _record_of(target), _sha256(file)
-    if record.is_file() and record.read_text().split()[-2] != sha256:
+    if record.is_file() and _read_record(record)[1] != sha256:
         raise ValueError(
             f"its sha256 {sha256} is not the one recorded at the first download in {record}; "
             "delete that file to accept the new one"

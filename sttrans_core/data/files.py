@@ -67,8 +67,8 @@ def read_hdf_frame(path: Path, *, keys: Sequence[str] = ("df", "speed")) -> pd.D
             return _read_group(_find_frame(file, keys=keys, path=path), path=path)
     except OSError as error:
         raise ValueError(
-            f"{path.name} must be a complete HDF5 file; got {error}. It was probably cut short: "
-            "fetch it again."
+            f"{path.name} must be a complete HDF5 file; got {error}. It was cut short, or packed "
+            "by a filter that h5py lacks: fetch it again, or write it without compression."
         ) from error
 
 

@@ -54,8 +54,10 @@ def numeric_frame(frame: pd.DataFrame, *, where: str) -> pd.DataFrame:
     for position, name in enumerate(frame.columns):
         column = frame.iloc[:, position]
         is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        numbers = column if is_number else pd.to_numeric(column.astype(object), errors="coerce")
-        numbers = numbers.to_numpy(np.float64, na_value=np.nan)
+        if is_number:
+            numbers = column.to_numpy(np.float64, na_value=np.nan)
+        else:
+            numbers = np.asarray(pd.to_numeric(column.astype(object), errors="coerce"), np.float64)
         wrong = np.flatnonzero(np.isinf(numbers) | (np.isnan(numbers) & column.notna().to_numpy()))
         if pd.api.types.is_bool_dtype(column) or wrong.size:
             row = int(wrong[0]) if wrong.size else 0

@@ -74,10 +74,12 @@ def read_adjacency_pickle(path: Path | str) -> pd.DataFrame:
     """
     path = Path(path)
     todo = "Use the adj_mx.pkl of the data set, or remove the file to have it rebuilt."
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"An adjacency pickle must exist; got {path}, which does not. Check the path."
+        )
     try:
         content = _ListUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except FileNotFoundError:
-        raise
     except Exception as error:  # a damaged pickle raises almost anything
         raise ValueError(
             f"{path.name} must be a pickle of the list [ids, index, matrix] with numpy arrays "
@@ -145,9 +147,9 @@ def read_distances(path: Path | str) -> pd.DataFrame:
             f"{path.name} must have the columns from, to, cost; got {rows.shape[1]} columns. "
             "Drop the others."
         )
-    cost = pd.to_numeric(rows[2], errors="coerce")
-    start = 1 if np.isnan(cost.iloc[0]) else 0
-    bad = np.flatnonzero(~(cost.iloc[start:] >= 0))
+    cost = np.asarray(pd.to_numeric(rows[2], errors="coerce"), np.float64)
+    start = 1 if np.isnan(cost[0]) else 0
+    bad = np.flatnonzero(~(cost[start:] >= 0))
     if bad.size or start == len(rows):
         row = ",".join(map(str, rows.iloc[min(start + (bad[0] if bad.size else 0), len(rows) - 1)]))
         raise ValueError(
@@ -155,9 +157,7 @@ def read_distances(path: Path | str) -> pd.DataFrame:
             "Correct or drop it."
         )
     rows = rows.iloc[start:]
-    return pd.DataFrame(
-        {"from": id_text(rows[0]), "to": id_text(rows[1]), "cost": cost.iloc[start:].to_numpy()}
-    )
+    return pd.DataFrame({"from": id_text(rows[0]), "to": id_text(rows[1]), "cost": cost[start:]})
 
 
 def adjacency_from_distances(distances: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
@@ -173,11 +173,12 @@ def adjacency_from_distances(distances: pd.DataFrame, ids: Sequence[str]) -> np.
 
     Source: Li et al., "Diffusion Convolutional Recurrent Neural Network", ICLR 2018, section 4.
     """
-    place = pd.Series(np.arange(len(ids)), index=list(ids))
-    known = distances[distances["from"].isin(place.index) & distances["to"].isin(place.index)]
-    rows, columns = place[known["from"]].to_numpy(), place[known["to"]].to_numpy()
+    nodes = pd.Index(ids)
+    rows, columns = nodes.get_indexer(distances["from"]), nodes.get_indexer(distances["to"])
+    is_known = (rows >= 0) & (columns >= 0)
     weights = np.zeros((len(ids), len(ids)), dtype=np.float32)
-    weights[rows, columns] = _kernel(known["cost"].to_numpy(np.float64))
+    cost = np.asarray(distances["cost"], np.float64)[is_known]
+    weights[rows[is_known], columns[is_known]] = _kernel(cost)
     return weights
 
 

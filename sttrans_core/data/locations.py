@@ -89,7 +89,8 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 def _read_locations_csv(path: Path) -> pd.DataFrame:
     rows = read_rows(path)
-    is_header = pd.to_numeric(rows.iloc[0], errors="coerce").isna().sum() > 1
+    first_line = np.asarray(pd.to_numeric(rows.iloc[0], errors="coerce"), np.float64)
+    is_header = np.isnan(first_line).sum() > 1
     if is_header:
         return rows.iloc[1:].set_axis(rows.iloc[0], axis=1)
     if rows.shape[1] != 3:

@@ -16,7 +16,6 @@ from sttrans_core.data.download import (
 )
 from sttrans_core.data.published import METR_LA, METR_LA_10, PEMS_BAY, TrafficSeries
 from sttrans_core.data.traffic import find_series, load_traffic
-from sttrans_core.schema import interval_of
 
 __all__ = ["data_card", "list_datasets", "load_dataset"]
 
@@ -130,7 +129,7 @@ def data_card(dataset: xr.Dataset) -> pd.Series:
         "title": dataset.attrs["title"],
         "steps": target.sizes["time"],
         "nodes": target.sizes["node"],
-        "interval": str(interval_of(dataset)),
+        "interval": dataset.attrs["interval"],
         "first": str(pd.Timestamp(target["time"].values[0])),
         "last": str(pd.Timestamp(target["time"].values[-1])),
         "missing": f"{100 * np.isnan(target.values).mean():.1f} %",

@@ -183,15 +183,16 @@ def _spread(
             f"Every reading of {where} must have a time and a sensor; got time {times[row]} and "
             f"sensor {frame[node].iloc[row]} in row {row}. Fill in or drop that row."
         )
-    ids = np.array(id_text(frame[node].to_numpy()))
-    columns, names = pd.factorize(ids)
+    codes, spellings = pd.factorize(frame[node])
+    nodes, names = pd.factorize(np.array(id_text(spellings)))  # two spellings may be one id
+    columns = nodes[codes]
     rows, stamps = pd.factorize(times, sort=True)
     cell = rows.astype(np.int64) * len(names) + columns
     doubled = np.flatnonzero(pd.Series(cell).duplicated().to_numpy())
     if doubled.size:
         raise ValueError(
-            f"A sensor must have one reading at a time in {where}; got two of {ids[doubled[0]]} "
-            f"at {times[doubled[0]]}. Drop one or average them."
+            f"A sensor must have one reading at a time in {where}; got two of "
+            f"{names[columns[doubled[0]]]} at {times[doubled[0]]}. Drop one or average them."
         )
     readings = _mark_missing(frame[[value]], missing).set_axis(times, axis=0)
     spread = np.full(len(stamps) * len(names), np.nan)

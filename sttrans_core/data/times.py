@@ -1,6 +1,7 @@
 """Time stamps: parsed without guessing, and brought to a constant interval."""
 
 import warnings
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,8 @@ def regular_frame(
             "Sort the rows by time and keep one row for each time."
         )
     sizes, counts = np.unique(steps, return_counts=True)
-    step = pd.Timedelta(sizes[counts.argmax()]) if interval is None else _stated(interval)
+    usual = cast(pd.Timedelta, pd.Timedelta(sizes[counts.argmax()]))
+    step = usual if interval is None else _stated(interval)
     uneven = np.flatnonzero(steps % step.to_timedelta64() != np.timedelta64(0))
     is_rare = interval is None and 2 * counts.max() <= len(steps) and len(sizes) > 1
     if uneven.size or is_rare:
@@ -106,11 +108,13 @@ def regular_frame(
 def _stated(interval: str) -> pd.Timedelta:
     try:
         step = pd.Timedelta(to_offset(interval))
-    except ValueError as error:
+    except ValueError:
+        step = pd.NaT
+    if not isinstance(step, pd.Timedelta) or step <= pd.Timedelta(0):
         raise ValueError(
-            f"interval must be a fixed step; got interval={interval!r}. "
+            f"interval must be a fixed step above 0; got interval={interval!r}. "
             "Write it as in '5min', '1h' or '1D'."
-        ) from error
+        )
     return step
 
 

@@ -48,10 +48,14 @@ def find_series(series: TrafficSeries, folder: Path) -> Path | None:
     Returns:
         The file, HDF before CSV, or None.
     """
-    found = [entry for entry in sorted(folder.iterdir()) if is_file_of(series, entry)]
+    found = [entry for entry in sorted(folder.iterdir()) if _is_held(series, entry)]
     names = _file_names(series)
     order = [names.index(file.name.lower().replace("_", "-")) for file in found]
     return found[order.index(min(order))] if found else None
+
+
+def _is_held(series: TrafficSeries, entry: Path) -> bool:
+    return is_file_of(series, entry) and entry.is_file()
 
 
 def _file_names(series: TrafficSeries) -> list[str]:

@@ -148,7 +148,7 @@ def test_a_truncated_pickle_is_refused(tmp_path: Path, kept: float) -> None:
 
 
 def test_absent_pickle_and_absent_sensor(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"adjacency pickle must exist; got .*x.pkl"):
         read_adjacency_pickle(tmp_path / "x.pkl")
     with pytest.raises(ValueError, match=r"each sensor of the readings once; got none for 1 of 2"):
         select_adjacency(adjacency(speeds()), ["4001", "12"], where="x.pkl")

@@ -140,7 +140,7 @@ def test_the_card_of_a_dataset(tmp_path: Path) -> None:
     card = data_card(load_dataset("metr-la", path=write_folder(tmp_path, speeds()), download=False))
     assert card["steps"] == STEPS
     assert card["nodes"] == SENSORS
-    assert card["interval"] == "0 days 00:05:00"
+    assert card["interval"] == "5min"
     assert (card["first"], card["last"]) == ("2012-03-01 00:00:00", "2012-03-01 01:00:00")
     assert card["missing"] == "1.5 %"  # one of 13 x 5
     assert (card["lowest"], card["highest"]) == ("20.0", "28.0")  # 20 + 64 / 8

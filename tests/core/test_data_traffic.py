@@ -100,7 +100,9 @@ def test_bay_files_have_no_header(tmp_path: Path) -> None:
 def test_spellings_of_the_file(tmp_path: Path, name: str) -> None:
     for other in ("METR-LA-META.csv", "notes.h5", "pems-bay.h5", "graph_sensor_locations.csv"):
         (tmp_path / other).touch()
+    (tmp_path / "metr-la.h5").mkdir()
     assert find_series(METR_LA, tmp_path) is None
+    (tmp_path / "metr-la.h5").rmdir()
     (tmp_path / name).touch()
     assert find_series(METR_LA, tmp_path) == tmp_path / name
 
