@@ -8,20 +8,23 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from stviz.cube_scene import (
+    CubeFrame,
     draw_floor,
     draw_now,
     draw_window,
     frame_scene,
+    gaps,
     measure_frame,
+    scatter,
 )
-from stviz.labels import clock, label_source
+from stviz.labels import clock, label_source, wrap_facts
 from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
 from stviz.theme import Theme, color_scale, get_theme
 
 __all__ = ["plot_alignment_cube"]
 
 SMALLEST, LARGEST = 4.0, 17.0
-SYMBOLS = {"window": ("circle", "in the recent window"), "global": ("diamond", "found globally")}
+SYMBOLS = {"window": ("circle", "window source"), "global": ("diamond", "global source")}
 
 
 def plot_alignment_cube(
@@ -73,57 +76,45 @@ def plot_alignment_cube(
     )
     frame = measure_frame(sources, dataset=dataset, focus=focus)
     sources = frame.unwrap(sources)
-    figure = go.Figure()
-    figure.add_traces(draw_floor(frame, dataset, colors))
-    figure.add_traces(_draw_shadows(frame, sources, colors))
-    figure.add_traces(draw_window(frame, dataset, sources, colors))
-    figure.add_traces(draw_now(frame, colors))
-    figure.add_traces(_draw_target(frame, sources, colors))
+    traces = [
+        *draw_floor(frame, dataset, colors),
+        *_draw_shadows(frame, sources, colors),
+        *draw_window(frame, dataset, sources, colors),
+        *draw_now(frame, colors),
+        *_draw_target(frame, sources, colors),
+    ]
     if len(sources):
-        figure.add_traces(_draw_stems(frame, sources, colors))
-        figure.add_traces(_draw_sources(sources, colors))
+        traces += [_draw_stems(frame, sources), *_draw_sources(sources, colors)]
     title, subtitle = describe_alignment(sources, alignment)
-    frame_scene(figure, frame, sources, colors)
-    largest = float(sources["weight"].max()) if len(sources) else 1.0
-    figure.update_layout(
-        title={
-            "text": f"<b>{escape(title)}</b><br>"
-            f'<span style="font-size:11px;color:{colors.muted}">{escape(subtitle)}</span>',
+    lines = [escape(line) for line in wrap_facts(subtitle, width=width).split("\n")]
+    notes = [
+        _note("<br>".join(lines), y=1.0, anchor="bottom", colors=colors),
+        _note(escape(label_source(alignment)), y=0.0, anchor="bottom", colors=colors),
+    ]
+    if not len(sources):
+        text = f"No source has a weight of at least {min_weight:g}."
+        notes.append(_note(text, y=0.9, anchor="top", colors=colors))
+    layout = frame_scene(frame, sources, colors) | {
+        "title": {
+            "text": f"<b>{escape(title)}</b>",
             "font": {"size": 15, "color": colors.text},
             "x": 0.01,
             "xanchor": "left",
             "y": 1.0,
-            "yref": "container",
             "yanchor": "top",
-            "pad": {"t": 10},
+            "pad": {"t": 12},
         },
-        coloraxis={
-            "colorscale": _plotly_scale(colors),
-            "cmin": 0.0,
-            "cmax": largest or 1.0,
-            "colorbar": {
-                "title": {"text": "weight", "font": {"color": colors.text, "size": 11}},
-                "tickfont": {"color": colors.muted, "size": 10},
-                "thickness": 11,
-                "len": 0.6,
-                "x": 1.0,
-                "xanchor": "right",
-                "tickformat": ".0%",
-                "outlinewidth": 0,
-            },
-        },
-        uirevision=uirevision,
-        width=width,
-        height=height,
-    )
-    _note(figure, escape(label_source(alignment)), y=0.0, anchor="bottom", colors=colors)
-    if not len(sources):
-        text = f"No source has a weight of at least {min_weight:g}."
-        _note(figure, text, y=0.9, anchor="top", colors=colors)
-    return figure
+        "annotations": notes,
+        "coloraxis": _scale_weights(sources, colors),
+        "margin": {"l": 0, "r": 0, "t": 36 + 15 * len(lines), "b": 4},
+        "uirevision": uirevision,
+        "width": width,
+        "height": height,
+    }
+    return go.Figure({"data": traces, "layout": layout})
 
 
-def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[go.Scatter3d]:
+def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[dict]:
     largest = float(sources["weight"].max()) or 1.0
     units = sources.attrs["units"]
     traces = []
@@ -132,7 +123,7 @@ def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[go.Scatter3d]:
         size = SMALLEST + (LARGEST - SMALLEST) * np.sqrt(shown["weight"].to_numpy() / largest)
         text = [_describe(row, units) for row in shown.itertuples()]
         traces.append(
-            go.Scatter3d(
+            scatter(
                 x=shown["longitude"],
                 y=shown["latitude"],
                 z=-shown["steps_behind"],
@@ -157,7 +148,7 @@ def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[go.Scatter3d]:
         )
         # The legend needs a colour of its own: that of the data is on a scale.
         traces.append(
-            go.Scatter3d(
+            scatter(
                 x=[None],
                 y=[None],
                 z=[None],
@@ -182,54 +173,48 @@ def _describe(row, units: str) -> str:
     )
 
 
-def _draw_stems(frame, sources: pd.DataFrame, colors: Theme) -> go.Scatter3d:
+def _draw_stems(frame: CubeFrame, sources: pd.DataFrame) -> dict:
     count = len(sources)
     path = np.full((count, 3, 3), np.nan)
     path[:, 0] = sources[["longitude", "latitude"]].assign(z=-sources["steps_behind"]).to_numpy()
     path[:, 1] = (*frame.target, frame.target_step)
     flat = path.reshape(-1, 3)
     weight = np.repeat(sources["weight"].to_numpy(), 3)
-    return go.Scatter3d(
-        x=_gaps(flat[:, 0]),
-        y=_gaps(flat[:, 1]),
-        z=_gaps(flat[:, 2]),
+    return scatter(
+        x=gaps(flat[:, 0]),
+        y=gaps(flat[:, 1]),
+        z=gaps(flat[:, 2]),
         mode="lines",
         line={"color": weight, "coloraxis": "coloraxis", "width": 2.5},
         opacity=0.55,
-        hoverinfo="skip",
-        showlegend=False,
-        name="stems",
         meta="stems",
     )
 
 
-def _draw_target(frame, sources: pd.DataFrame, colors: Theme) -> list[go.Scatter3d]:
+def _draw_target(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> list[dict]:
     at = sources.attrs
     (x, y), name = frame.target, escape(at["node"])
     lead = f"{at['first_minutes']:g} to {at['last_minutes']:g} min ahead"
     line = {"color": colors.target, "width": 5}
     return [
-        go.Scatter3d(
+        scatter(
             x=[x, x],
             y=[y, y],
             z=[frame.oldest, 0],
             mode="lines",
             line=line,
-            name="its own history",
+            name="own history",
             meta="own history",
-            hoverinfo="skip",
         ),
-        go.Scatter3d(
+        scatter(
             x=[x, x, x],
             y=[y, y, y],
             z=[0, at["first_step"], at["last_step"]],
             mode="lines",
             line=line | {"width": 2, "dash": "dot"},
-            showlegend=False,
             meta="lead",
-            hoverinfo="skip",
         ),
-        go.Scatter3d(
+        scatter(
             x=[x],
             y=[y],
             z=[frame.target_step],
@@ -244,13 +229,13 @@ def _draw_target(frame, sources: pd.DataFrame, colors: Theme) -> list[go.Scatter
             textposition="middle right",
             textfont={"color": colors.target, "size": 12},
             hovertemplate=f"<b>{name}</b>: the forecast {lead}<extra></extra>",
-            name="the forecast",
+            name="forecast",
             meta="target",
         ),
     ]
 
 
-def _draw_shadows(frame, sources: pd.DataFrame, colors: Theme) -> list[go.Scatter3d]:
+def _draw_shadows(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> list[dict]:
     """Mark on the floor, by size, how much weight each place has over all its time steps."""
     if not len(sources):
         return []
@@ -262,18 +247,16 @@ def _draw_shadows(frame, sources: pd.DataFrame, colors: Theme) -> list[go.Scatte
     flat = path.reshape(-1, 3)
     share = np.sqrt(places["weight"] / (places["weight"].max() or 1.0))
     return [
-        go.Scatter3d(
-            x=_gaps(flat[:, 0]),
-            y=_gaps(flat[:, 1]),
-            z=_gaps(flat[:, 2]),
+        scatter(
+            x=gaps(flat[:, 0]),
+            y=gaps(flat[:, 1]),
+            z=gaps(flat[:, 2]),
             mode="lines",
             line={"color": colors.muted, "width": 1},
             opacity=0.35,
-            hoverinfo="skip",
-            showlegend=False,
             meta="drop lines",
         ),
-        go.Scatter3d(
+        scatter(
             x=places["longitude"],
             y=places["latitude"],
             z=np.full(len(places), frame.floor),
@@ -290,30 +273,42 @@ def _draw_shadows(frame, sources: pd.DataFrame, colors: Theme) -> list[go.Scatte
                 for row in places.itertuples()
             ],
             hovertemplate="%{text}<extra></extra>",
-            name="weight by place (on the map)",
+            name="weight by place",
             meta="places",
         ),
     ]
 
 
-def _gaps(values: np.ndarray) -> list[float | None]:
-    return [None if np.isnan(value) else value for value in values.tolist()]
-
-
-def _plotly_scale(colors: Theme) -> list[list]:
+def _scale_weights(sources: pd.DataFrame, colors: Theme) -> dict:
     palette = color_scale(colors.weight, count=17)
-    return [[i / 16, color] for i, color in enumerate(palette)]
+    largest = float(sources["weight"].max()) if len(sources) else 1.0
+    return {
+        "colorscale": [[i / 16, color] for i, color in enumerate(palette)],
+        "cmin": 0.0,
+        "cmax": largest or 1.0,
+        "colorbar": {
+            "title": {"text": "weight", "font": {"color": colors.text, "size": 11}},
+            "tickfont": {"color": colors.muted, "size": 10},
+            "thickness": 11,
+            "len": 0.6,
+            "x": 1.0,
+            "xanchor": "right",
+            "tickformat": ".0%",
+            "outlinewidth": 0,
+        },
+    }
 
 
-def _note(figure: go.Figure, text: str, *, y: float, anchor: str, colors: Theme) -> None:
-    figure.add_annotation(
-        text=text,
-        x=0.01,
-        y=y,
-        xref="paper",
-        yref="paper",
-        xanchor="left",
-        yanchor=anchor,
-        showarrow=False,
-        font={"size": 10, "color": colors.muted},
-    )
+def _note(text: str, *, y: float, anchor: str, colors: Theme) -> dict:
+    return {
+        "text": text,
+        "x": 0.01,
+        "y": y,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": anchor,
+        "align": "left",
+        "showarrow": False,
+        "font": {"size": 10, "color": colors.muted},
+    }

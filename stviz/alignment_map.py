@@ -7,7 +7,7 @@ import xarray as xr
 
 from stviz.figures import finish, options
 from stviz.geography import to_mercator, unwrap_longitude
-from stviz.labels import label_source
+from stviz.labels import DOT, label_source
 from stviz.maps import map_frame, plot_base_map
 from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
 from stviz.theme import Theme, color_scale, get_theme
@@ -81,13 +81,13 @@ def plot_alignment_map(
     return finish(
         hv.Overlay(layers).collate(),
         title=title,
-        subtitle=subtitle,
+        subtitle=f"size and colour: weight summed over time{DOT}{subtitle}",
         credit=label_source(alignment),
         theme=colors,
         width=width,
         height=height,
         is_map=True,
-        bar="weight",
+        bar="%",
         show_legend=False,
         **frame,
     )
@@ -159,7 +159,7 @@ def _draw_places(places: pd.DataFrame, colors: Theme) -> hv.Points:
         cmap=color_scale(colors.weight),
         clim=(0.0, largest or 1.0),
         colorbar=True,
-        colorbar_opts={"width": 12, "padding": 4},
+        colorbar_opts={"width": 12, "padding": 9},
         size="size",
         line_color=colors.paper,
         line_width=1,

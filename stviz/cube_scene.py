@@ -1,16 +1,26 @@
 """The stage of the space-time cube: floor with sensors and roads, plane of now, window, axes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import xarray as xr
 
 from stviz.geography import map_bounds, nearest_nodes, sensor_edges, unwrap_longitude
 from stviz.theme import Theme, rgba
 
-__all__ = ["CubeFrame", "draw_floor", "draw_now", "draw_window", "frame_scene", "measure_frame"]
+__all__ = [
+    "CubeFrame",
+    "draw_floor",
+    "draw_now",
+    "draw_window",
+    "frame_scene",
+    "gaps",
+    "measure_frame",
+    "mesh",
+    "scatter",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +96,7 @@ def measure_frame(
     return CubeFrame(**{**vars(frame), "target": (east, at["latitude"])})
 
 
-def draw_floor(frame: CubeFrame, dataset: xr.Dataset | None, colors: Theme) -> list:
+def draw_floor(frame: CubeFrame, dataset: xr.Dataset | None, colors: Theme) -> list[dict]:
     """Draw the map on the floor: ground, lines between neighbouring sensors, sensors.
 
     Args:
@@ -111,34 +121,30 @@ def draw_floor(frame: CubeFrame, dataset: xr.Dataset | None, colors: Theme) -> l
     x[:, :2], y[:, :2] = longitude[edges], latitude[edges]
     lift = frame.floor + 0.02
     traces.append(
-        go.Scatter3d(
-            x=_gaps(x),
-            y=_gaps(y),
+        scatter(
+            x=gaps(x),
+            y=gaps(y),
             z=np.full(x.size, lift),
             mode="lines",
             line={"color": colors.road, "width": 4},
-            hoverinfo="skip",
-            showlegend=False,
             meta="roads",
         )
     )
     traces.append(
-        go.Scatter3d(
+        scatter(
             x=longitude[inside],
             y=latitude[inside],
             z=np.full(int(inside.sum()), lift),
             mode="markers",
             marker={"size": 2.5, "color": colors.muted},
             text=dataset["node"].values[inside],
-            hoverinfo="skip",
-            showlegend=False,
             meta="sensors",
         )
     )
     return traces
 
 
-def draw_now(frame: CubeFrame, colors: Theme) -> list:
+def draw_now(frame: CubeFrame, colors: Theme) -> list[dict]:
     """Draw a faint outline at every time step and a plane at the forecast origin.
 
     Args:
@@ -153,26 +159,22 @@ def draw_now(frame: CubeFrame, colors: Theme) -> list:
     x = np.tile([west, east, east, west, west, np.nan], steps.size)
     y = np.tile([south, south, north, north, south, np.nan], steps.size)
     z = np.repeat(steps.astype(float), 6)
-    edge = go.Scatter3d(
+    edge = scatter(
         x=[west, east, east, west, west],
         y=[south, south, north, north, south],
         z=[0.0] * 5,
         mode="lines",
         line={"color": colors.target, "width": 2},
         opacity=0.6,
-        hoverinfo="skip",
-        showlegend=False,
         meta="now edge",
     )
-    faint = go.Scatter3d(
-        x=_gaps(x),
-        y=_gaps(y),
+    faint = scatter(
+        x=gaps(x),
+        y=gaps(y),
         z=z,
         mode="lines",
         line={"color": colors.grid, "width": 1},
         opacity=0.7,
-        hoverinfo="skip",
-        showlegend=False,
         meta="steps",
     )
     return [faint, _plane(frame, 0.0, colors.target, 0.07, "now"), edge]
@@ -180,7 +182,7 @@ def draw_now(frame: CubeFrame, colors: Theme) -> list:
 
 def draw_window(
     frame: CubeFrame, dataset: xr.Dataset | None, sources: pd.DataFrame, colors: Theme
-) -> list:
+) -> list[dict]:
     """Outline the recent local window: the nearest nodes by the most recent steps.
 
     Args:
@@ -216,18 +218,17 @@ def draw_window(
         x += [corner[i, 0], corner[i, 0], None]
         y += [corner[i, 1], corner[i, 1], None]
         z += [low, 0.4, None]
-    name = f"recent window: {at['window_nodes']} nearest sensors \N{MULTIPLICATION SIGN} "
-    outline = go.Scatter3d(
+    name = f"recent window ({at['window_nodes']} sensors \N{MULTIPLICATION SIGN} "
+    outline = scatter(
         x=x,
         y=y,
         z=z,
         mode="lines",
         line={"color": colors.window, "width": 2.5},
-        hoverinfo="skip",
-        name=f"{name}{at['window_steps']} steps",
+        name=f"{name}{at['window_steps']} steps)",
         meta="window",
     )
-    box = go.Mesh3d(
+    box = mesh(
         x=np.tile(corner[:, 0], 2),
         y=np.tile(corner[:, 1], 2),
         z=np.repeat([low, 0.4], 4),
@@ -236,25 +237,21 @@ def draw_window(
         k=[4, 5, 6, 7, 7, 4, 5, 6],
         color=colors.window,
         opacity=0.08,
-        hoverinfo="skip",
         meta="window sides",
     )
     return [outline, box]
 
 
-def frame_scene(
-    figure: go.Figure, frame: CubeFrame, sources: pd.DataFrame, colors: Theme
-) -> go.Figure:
-    """Set the axes, the aspect of the map, the camera and the legend of a cube.
+def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
+    """Give the axes, the aspect of the map, the camera and the legend of a cube.
 
     Args:
-        figure: The figure with its traces; changed in place.
         frame: The extent of the cube.
         sources: What `prepare_alignment` gives.
         colors: The theme.
 
     Returns:
-        The same figure.
+        A Plotly layout.
     """
     west, south, east, north = frame.bounds
     across = (east - west) * np.cos(np.radians((south + north) / 2))
@@ -273,8 +270,8 @@ def frame_scene(
     }
     titles = ("longitude", "latitude", "time from the forecast")
     x, y, z = (axis | {"title": axis["title"] | {"text": text}} for text in titles)
-    figure.update_layout(
-        scene={
+    return {
+        "scene": {
             "xaxis": x
             | {"range": [west, east], "nticks": 5, "tickformat": ".2f", "ticksuffix": "°"},
             "yaxis": y
@@ -288,16 +285,15 @@ def frame_scene(
             "aspectmode": "manual",
             "aspectratio": {"x": across * scale, "y": up * scale, "z": 0.85},
             "camera": {
-                "eye": {"x": 0.66, "y": -1.5, "z": 0.55},
-                "center": {"x": 0.0, "y": 0.0, "z": -0.1},
+                "eye": {"x": 0.66, "y": -1.55, "z": 0.5},
+                "center": {"x": 0.0, "y": 0.0, "z": -0.2},
             },
             "bgcolor": colors.paper,
             "domain": {"x": [0, 0.95], "y": [0.06, 1]},
         },
-        paper_bgcolor=colors.paper,
-        font={"color": colors.text},
-        margin={"l": 0, "r": 0, "t": 46, "b": 4},
-        legend={
+        "paper_bgcolor": colors.paper,
+        "font": {"color": colors.text},
+        "legend": {
             "orientation": "h",
             "x": 0.01,
             "y": 0.03,
@@ -307,16 +303,42 @@ def frame_scene(
             "font": {"size": 10, "color": colors.text},
             "itemsizing": "constant",
         },
-        hoverlabel={"bgcolor": colors.paper, "font": {"color": colors.text, "size": 12}},
-    )
-    return figure
+        "hoverlabel": {"bgcolor": colors.paper, "font": {"color": colors.text, "size": 12}},
+    }
+
+
+def scatter(**values: Any) -> dict:
+    """Give a 3D scatter trace that is silent unless told otherwise: no hover, not in the legend.
+
+    Args:
+        values: Options of `plotly.graph_objects.Scatter3d`.
+
+    Returns:
+        The trace as a dict, which Plotly checks once, when the figure is built.
+    """
+    shown = {"showlegend": "name" in values}
+    silent = {} if "hovertemplate" in values else {"hoverinfo": "skip"}
+    return {"type": "scatter3d", **shown, **silent, **values}
+
+
+def mesh(**values: Any) -> dict:
+    """Give a 3D surface trace without hover and shading.
+
+    Args:
+        values: Options of `plotly.graph_objects.Mesh3d`.
+
+    Returns:
+        The trace as a dict.
+    """
+    flat = {"ambient": 1.0, "diffuse": 0.0, "specular": 0.0}
+    return {"type": "mesh3d", "hoverinfo": "skip", "lighting": flat, **values}
 
 
 def _time_ticks(frame: CubeFrame) -> list[int]:
     span = int(frame.top) - frame.oldest
     every = next(step for step in (1, 2, 3, 6, 12, 24, 48, 96, 10**6) if span / step <= 9)
     last = int(frame.top) // every * every
-    return [step for step in range(-(-frame.oldest // every) * every, last + 1, every)]
+    return list(range(-(-frame.oldest // every) * every, last + 1, every))
 
 
 def _name_step(step: int, minutes: float) -> str:
@@ -327,9 +349,9 @@ def _name_step(step: int, minutes: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _plane(frame: CubeFrame, level: float, color: str, opacity: float, meta: str) -> go.Mesh3d:
+def _plane(frame: CubeFrame, level: float, color: str, opacity: float, meta: str) -> dict:
     west, south, east, north = frame.bounds
-    return go.Mesh3d(
+    return mesh(
         x=[west, east, east, west],
         y=[south, south, north, north],
         z=[level] * 4,
@@ -338,11 +360,17 @@ def _plane(frame: CubeFrame, level: float, color: str, opacity: float, meta: str
         k=[2, 3],
         color=color,
         opacity=opacity,
-        hoverinfo="skip",
-        lighting={"ambient": 1.0, "diffuse": 0.0, "specular": 0.0},
         meta=meta,
     )
 
 
-def _gaps(values: np.ndarray) -> list[float | None]:
+def gaps(values: np.ndarray) -> list[float | None]:
+    """Give numbers as Plotly wants them in a line: None where it is to break.
+
+    Args:
+        values: Numbers of any shape, NaN at the breaks.
+
+    Returns:
+        A flat list.
+    """
     return [None if np.isnan(value) else value for value in values.reshape(-1).tolist()]

@@ -4,16 +4,25 @@ from collections.abc import Callable
 from typing import Any
 
 import holoviews as hv
-import holoviews.plotting.bokeh  # noqa: F401 - registers the drawing classes, selects nothing
-from bokeh.models import CustomJS, MercatorTicker, MercatorTickFormatter, Title
+import holoviews.plotting.bokeh  # registers the drawing classes, selects nothing
+from bokeh.models import (
+    CustomJS,
+    MercatorTicker,
+    MercatorTickFormatter,
+    NumeralTickFormatter,
+    PrintfTickFormatter,
+    Title,
+)
 
+from stviz.labels import wrap_facts
 from stviz.theme import Theme
 
 __all__ = ["finish", "options"]
 
 # Widens the shorter axis until a metre is as long on both, at any size of the figure.
 KEEP_ASPECT = """
-const width = figure.inner_width, height = figure.inner_height, x = figure.x_range, y = figure.y_range
+const width = figure.inner_width, height = figure.inner_height
+const x = figure.x_range, y = figure.y_range
 if (width < 1 || height < 1) return
 const across = (x.end - x.start) / width, up = (y.end - y.start) / height
 if (across < up * 0.999) {
@@ -31,13 +40,13 @@ def options(element: Any, **values: Any) -> Any:
     """Set Bokeh options on an element, whatever backend is current.
 
     Args:
-        element: A HoloViews element or overlay; it is not changed.
+        element: A new HoloViews element or overlay; changed in place, as copies are slow.
         values: Options of the element's Bokeh plot.
 
     Returns:
-        The element with the options.
+        The same element.
     """
-    return element.opts(clone=True, backend="bokeh", **values)
+    return element.opts(clone=False, backend="bokeh", **values)
 
 
 def finish(
@@ -64,7 +73,7 @@ def finish(
         width: Pixels; None fills the place where the figure is put.
         height: Pixels; None fills.
         is_map: The axes are Web Mercator metres: label them in degrees and keep the aspect.
-        bar: What stands above the colour bar: the unit.
+        bar: The unit at the ticks of the colour bar; "%" for shares of 1.
         values: More options of the overlay.
 
     Returns:
@@ -79,7 +88,8 @@ def finish(
         size["responsive"] = True
     if is_map:
         values |= {"xlabel": "longitude", "ylabel": "latitude"}
-    hooks = [_decorate(title, subtitle, credit, theme, is_map, bar)]
+    values.setdefault("legend_opts", {"orientation": "horizontal", "padding": 4, "spacing": 12})
+    hooks = [_decorate(title, wrap_facts(subtitle, width=width), credit, theme, is_map, bar)]
     return options(
         overlay,
         title=title,
@@ -98,6 +108,7 @@ def _decorate(
     def decorate(plot: Any, _element: Any) -> None:
         figure = plot.state
         _color_figure(figure, theme, bar)
+        figure.background_fill_color = theme.plot if is_map else theme.paper
         if figure.title is not None:
             figure.title.update(text=title, text_color=theme.text, text_font_style="bold")
         # Layouts above stack outwards, so the subtitle goes between the title and the plot.
@@ -126,7 +137,6 @@ def _set_line(figure: Any, name: str, text: str, place: str, theme: Theme) -> No
 
 
 def _color_figure(figure: Any, theme: Theme, bar: str) -> None:
-    figure.background_fill_color = theme.plot
     figure.border_fill_color = theme.paper
     figure.outline_line_color = theme.grid
     for axis in (*figure.xaxis, *figure.yaxis):
@@ -145,16 +155,23 @@ def _color_figure(figure: Any, theme: Theme, bar: str) -> None:
             label_text_color=theme.text,
             background_fill_color=theme.paper,
             background_fill_alpha=0.8,
-            border_line_color=theme.grid,
+            border_line_color=None,
+            location="left",
+            margin=0,
         )
     for panel in (*figure.right, *figure.left):
         if type(panel).__name__ == "ColorBar":
             panel.update(
-                title=bar,
+                title=None,
+                formatter=_format_bar(bar),
                 background_fill_color=theme.paper,
                 major_label_text_color=theme.muted,
-                title_text_color=theme.text,
-                title_text_font_style="normal",
                 major_tick_line_color=theme.paper,
                 bar_line_color=None,
             )
+
+
+def _format_bar(unit: str) -> NumeralTickFormatter | PrintfTickFormatter:
+    if unit == "%":
+        return NumeralTickFormatter(format="0.[0]%")
+    return PrintfTickFormatter(format="%g " + unit.replace("%", "%%"))

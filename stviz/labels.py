@@ -4,6 +4,7 @@ Also the words that every figure carries: title, unit, source, and "Simulated" w
 """
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,13 @@ __all__ = [
     "mark_simulated",
     "pick",
     "pick_time",
+    "wrap_facts",
 ]
 
+DOT = " \N{MIDDLE DOT} "
 
-def pick(data: xr.Dataset, dim: str, value: Hashable | None, *, name: str | None = None):
+
+def pick(data: xr.Dataset, dim: str, value: Hashable | None, *, name: str | None = None) -> Any:
     """Give a label of a dimension after checking that it is there.
 
     Args:
@@ -144,7 +148,28 @@ def mark_simulated(title: str, data: xr.Dataset) -> str:
     Returns:
         The title, marked or unchanged.
     """
-    return f"Simulated \N{MIDDLE DOT} {title}" if data.attrs.get("synthetic") else title
+    return f"Simulated{DOT}{title}" if data.attrs.get("synthetic") else title
+
+
+def wrap_facts(facts: str, *, width: int | None = None, newline: str = "\n") -> str:
+    """Break a line of facts between them so that it fits a figure.
+
+    Args:
+        facts: Facts with middle dots between them.
+        width: Width of the figure in pixels; None is taken for 620.
+        newline: What goes between lines.
+
+    Returns:
+        One or more lines; a single fact is never broken.
+    """
+    longest = max(30, round(((width or 620) - 60) / 6))
+    lines: list[str] = []
+    for fact in facts.split(DOT):
+        if lines and len(lines[-1]) + len(DOT) + len(fact) <= longest:
+            lines[-1] += DOT + fact
+        else:
+            lines.append(fact)
+    return newline.join(lines)
 
 
 def _examples(labels: Sequence) -> str:

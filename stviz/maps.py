@@ -12,6 +12,7 @@ from stviz.basemap import load_basemap
 from stviz.figures import finish, options
 from stviz.geography import map_bounds, sensor_edges, to_mercator, unwrap_longitude
 from stviz.labels import (
+    DOT,
     clock,
     describe_lead,
     label_quantity,
@@ -91,7 +92,7 @@ def plot_forecast_map(
         cmap=color_scale(stops),
         clim=(low, high),
         colorbar=True,
-        colorbar_opts={"width": 12, "padding": 4},
+        colorbar_opts={"width": 12, "padding": 9},
         size=9,
         line_color=colors.text if colors.name == "light" else colors.muted,
         line_width=0.6,
@@ -114,9 +115,9 @@ def plot_forecast_map(
     lead = describe_lead(at["lead_minutes"])
     subtitle = f"for {clock(at['valid_time'])}, forecast at {clock(at['time'])}"
     if forecast.attrs.get("model"):
-        subtitle += f" \N{MIDDLE DOT} {forecast.attrs['model']}"
+        subtitle += f"{DOT}{forecast.attrs['model']}"
     if variable == "error":
-        subtitle += " \N{MIDDLE DOT} red: forecast too high"
+        subtitle += f"{DOT}red: forecast too high"
     return finish(
         hv.Overlay(layers).collate(),
         title=mark_simulated(f"{VARIABLE_TITLES[variable]} {quantity}, {lead}", forecast),

@@ -6,7 +6,7 @@ import xarray as xr
 
 from sttrans_core.schema import check_alignment, interval_of
 from stviz.geography import distance_km
-from stviz.labels import clock, describe_lead, mark_simulated, pick
+from stviz.labels import DOT, clock, describe_lead, mark_simulated, pick
 
 __all__ = ["describe_alignment", "prepare_alignment", "sum_by_place"]
 
@@ -149,8 +149,10 @@ def sum_by_place(sources: pd.DataFrame) -> pd.DataFrame:
         newest_minutes=("minutes_behind", "min"),
         oldest_minutes=("minutes_behind", "max"),
         moment=("moment", "sum"),
-        found_in=("found_in", lambda part: part.iloc[0] if part.nunique() == 1 else "both"),
+        found_in=("found_in", "first"),
+        kinds=("found_in", "nunique"),
     )
+    places["found_in"] = places["found_in"].mask(places.pop("kinds") > 1, "both")
     weight = places["weight"].to_numpy(float)
     moment_sum = places.pop("moment").to_numpy(float)
     places["lag_minutes"] = np.divide(
@@ -186,5 +188,5 @@ def describe_alignment(sources: pd.DataFrame, alignment: xr.Dataset) -> tuple[st
     ]
     return (
         mark_simulated(title, alignment),
-        " \N{MIDDLE DOT} ".join(fact for fact in facts if fact),
+        DOT.join(fact for fact in facts if fact),
     )

@@ -75,7 +75,8 @@ def plot_scores(
         xlabel="lead time (min)",
         ylabel=label,
         show_grid=True,
-        legend_position="right",
+        padding=(0.03, 0.08),
+        legend_position="bottom",
     )
 
 
@@ -140,7 +141,8 @@ def plot_deletion(
         xlabel="sources removed",
         ylabel=label,
         show_grid=True,
-        legend_position="right",
+        padding=(0.03, 0.08),
+        legend_position="bottom",
     )
 
 
@@ -198,7 +200,8 @@ def plot_training(
         xlabel="epoch",
         ylabel=f"error ({units})" if units else "error",
         show_grid=True,
-        legend_position="top_right",
+        padding=(0.03, 0.08),
+        legend_position="bottom",
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from stviz.figures import finish, options
-from stviz.labels import clock, label_quantity, label_source, mark_simulated
+from stviz.labels import DOT, clock, label_quantity, label_source, mark_simulated
 from stviz.prepare import missing_spans, prepare_series
 from stviz.theme import Theme, get_theme
 
@@ -60,8 +60,8 @@ def plot_series(
     origin = pd.Timestamp(frame.index[(frame["part"] == "horizon").to_numpy()][0])
     origin -= pd.Timedelta(minutes=float(forecast["lead_minutes"].values[0]))
     ahead = frame[frame["part"] == "horizon"]
-    coverage = float(forecast.attrs.get("coverage", float("nan")))
-    band_name = f"{coverage:.0%} band" if coverage == coverage else "band"
+    coverage = forecast.attrs.get("coverage")
+    band_name = f"{float(coverage):.0%} band" if coverage is not None else "band"
     layers = [
         _draw_gaps(frame, colors),
         options(
@@ -81,7 +81,6 @@ def plot_series(
     measured = hv.Curve((frame.index, frame["reading"]), "time", "value", label="measured")
     dots = hv.Scatter((frame.index, frame["reading"]), "time", "value", label="measured")
     predicted = hv.Curve((ahead.index, ahead["forecast"]), "time", "value", label="forecast")
-    tips = [("time", "@time{%F %H:%M}"), ("$name", f"@value{{0.0}} {units}")]
     layers += [
         options(measured, color=colors.text, line_width=1.8),
         options(
@@ -107,12 +106,11 @@ def plot_series(
             line_dash="dotted",
         ),
     ]
-    del tips
     subtitle = f"forecast at {clock(origin)} (dotted line)"
     if forecast.attrs.get("model"):
-        subtitle += f" \N{MIDDLE DOT} {forecast.attrs['model']}"
+        subtitle += f"{DOT}{forecast.attrs['model']}"
     if missing_spans(frame):
-        subtitle += " \N{MIDDLE DOT} grey: no reading"
+        subtitle += f"{DOT}grey: no reading"
     return finish(
         hv.Overlay(layers),
         title=mark_simulated(
@@ -126,12 +124,12 @@ def plot_series(
         xlabel="time",
         ylabel=quantity,
         show_grid=True,
-        legend_position="bottom_left",
-        legend_cols=2,
+        padding=(0.01, 0.08),
+        legend_position="bottom",
     )
 
 
 def _draw_gaps(frame: pd.DataFrame, colors: Theme) -> hv.VSpans:
     spans = missing_spans(frame)
     gaps = hv.VSpans(spans, ["start", "end"]).relabel("no reading")
-    return options(gaps, fill_color=colors.gap, alpha=0.5, line_alpha=0.0)
+    return options(gaps, fill_color=colors.gap, alpha=0.5, line_alpha=0.0, show_legend=False)

@@ -76,7 +76,7 @@ def scores_table(
         ValueError: The metric is not there, or none of the lead times was scored.
     """
     frame = prepare_scores(scores, metric=metric)
-    wide = frame.pivot(index="model", columns="lead_minutes", values="value")
+    wide = frame.pivot_table("value", index="model", columns="lead_minutes", dropna=False)
     wide = wide.loc[frame["model"].drop_duplicates()]
     shown = [lead for lead in minutes if lead in wide.columns]
     if not shown:

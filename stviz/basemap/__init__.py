@@ -53,6 +53,9 @@ def load_basemap(bounds: tuple[float, float, float, float], *, layer: str = "aut
             break
         names, shapes = _read_shapes(name)
         shifted = _repeat_turns(shapely, shapes, west, east)
+        labels = np.tile(names, len(shifted) // len(names))
+        near = shapely.intersects(shapely.envelope(shifted), frame)
+        labels, shifted = labels[near], shifted[near]
         clipped = shapely.intersection(shapely.simplify(shifted, (east - west) / 2000), frame)
         keep = shapely.area(clipped) > 0
         if not keep.any():
@@ -60,8 +63,9 @@ def load_basemap(bounds: tuple[float, float, float, float], *, layer: str = "aut
         covered = shapely.area(shapely.union_all(clipped[keep])) / frame.area
         if layer == "auto" and name == "states" and covered < 0.5 and not small:
             continue
-        labels = np.tile(names, len(shifted) // len(names))[keep]
-        return geopandas.GeoDataFrame({"name": labels}, geometry=clipped[keep], crs="EPSG:4326")
+        return geopandas.GeoDataFrame(
+            {"name": labels[keep]}, geometry=clipped[keep], crs="EPSG:4326"
+        )
     return geopandas.GeoDataFrame({"name": []}, geometry=[], crs="EPSG:4326")
 
 
@@ -103,7 +107,9 @@ def _read_shapes(layer: str) -> tuple[np.ndarray, np.ndarray]:
 def _repeat_turns(shapely: Any, shapes: np.ndarray, west: float, east: float) -> np.ndarray:
     turns = [turn for turn in (-360, 0, 360) if west < turn + 180 and east > turn - 180]
     moved = [
-        shapes if turn == 0 else shapely.transform(shapes, lambda xy, turn=turn: xy + (turn, 0))
+        shapes
+        if turn == 0
+        else shapely.transform(shapes, lambda xy, turn=turn: xy + np.array([turn, 0.0]))
         for turn in turns
     ]
     return np.concatenate(moved)
