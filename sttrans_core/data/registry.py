@@ -125,6 +125,7 @@ def data_card(dataset: xr.Dataset) -> pd.Series:
         The card; `missing` is a share of all readings in percent.
     """
     target = dataset["target"]
+    missing = 100 * float(np.isnan(target.values).mean())
     card: dict[str, object] = {
         "title": dataset.attrs["title"],
         "steps": target.sizes["time"],
@@ -132,7 +133,7 @@ def data_card(dataset: xr.Dataset) -> pd.Series:
         "interval": dataset.attrs["interval"],
         "first": str(pd.Timestamp(target["time"].values[0])),
         "last": str(pd.Timestamp(target["time"].values[-1])),
-        "missing": f"{100 * np.isnan(target.values).mean():.1f} %",
+        "missing": f"{missing:.1f} %" if missing >= 0.1 else f"{missing:.2g} %",
         "lowest": f"{float(target.min()):.1f}",
         "highest": f"{float(target.max()):.1f}",
     }

@@ -110,6 +110,7 @@ def test_a_malicious_pickle_does_not_run(tmp_path: Path, protocol: int) -> None:
         (b"cbuiltins\neval\n(S'1'\ntR.", "a call of builtins.eval"),
         (b"cnumpy.testing._private.utils\nrunstring\n(S'1'\ntR.", "a call of numpy.testing"),
         (b"c_codecs\nencode\n(S'1'\nS'rot13'\ntR.", "text in the encoding rot13"),
+        (b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(I0\ntS'b'\ntR.", "an array of"),
         (b"P1\n.", "persistent"),
     ],
 )

@@ -150,6 +150,15 @@ def test_the_card_of_a_dataset(tmp_path: Path) -> None:
     assert card["simulated"] == "no"
 
 
+def test_small_shares_of_missing_readings_do_not_vanish(tmp_path: Path) -> None:
+    dataset = load_dataset("simulated-freeway")
+    dataset["target"] = dataset["target"].fillna(50.0)
+    assert data_card(dataset)["missing"] == "0 %"
+    # One reading of 2,016 x 48 is 0.00103 %.
+    dataset["target"][0, 0] = np.nan
+    assert data_card(dataset)["missing"] == "0.001 %"
+
+
 def test_real_data_under_their_names(real_data: Path) -> None:
     cards = list_datasets()
     week = load_dataset("metr-la", root=real_data, download=False)

@@ -201,6 +201,16 @@ def test_faulty_files_are_refused(tmp_path: Path) -> None:
             from_table(tmp_path / name, PLACES, units="K")
 
 
+def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise ImportError
+
+    monkeypatch.setattr(pd, "read_parquet", fail)
+    (tmp_path / "t.parquet").touch()
+    with pytest.raises(ImportError, match=r"Reading t.parquet needs pyarrow; install it with"):
+        from_table(tmp_path / "t.parquet", PLACES, units="K")
+
+
 def test_real_air_quality(real_data: Path) -> None:
     import zipfile
 
