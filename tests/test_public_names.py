@@ -38,6 +38,8 @@ CORE = [
 ]
 VIZ = [
     "alignment_table",
+    "alignment_widget",
+    "folium_forecast_map",
     "node_at",
     "plot_alignment_cube",
     "plot_alignment_map",
