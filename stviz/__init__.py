@@ -10,6 +10,8 @@ from typing import Any
 
 __all__ = [
     "alignment_table",
+    "alignment_widget",
+    "folium_forecast_map",
     "node_at",
     "plot_alignment_cube",
     "plot_alignment_map",
@@ -28,6 +30,8 @@ __all__ = [
 
 _HOMES = {
     "alignment_table": "tables",
+    "alignment_widget": "widgets",
+    "folium_forecast_map": "folium_maps",
     "node_at": "geography",
     "plot_alignment_cube": "alignment_cube",
     "plot_alignment_map": "alignment_map",

@@ -218,14 +218,14 @@ def draw_window(
         x += [corner[i, 0], corner[i, 0], None]
         y += [corner[i, 1], corner[i, 1], None]
         z += [low, 0.4, None]
-    name = f"recent window ({at['window_nodes']} sensors \N{MULTIPLICATION SIGN} "
+    size = f"{at['window_nodes']} sensors \N{MULTIPLICATION SIGN} {at['window_steps']} steps"
     outline = scatter(
         x=x,
         y=y,
         z=z,
         mode="lines",
         line={"color": colors.window, "width": 2.5},
-        name=f"{name}{at['window_steps']} steps)",
+        name=f"window: {size}",
         meta="window",
     )
     box = mesh(
@@ -289,7 +289,7 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
                 "center": {"x": 0.0, "y": 0.0, "z": -0.2},
             },
             "bgcolor": colors.paper,
-            "domain": {"x": [0, 0.95], "y": [0.06, 1]},
+            "domain": {"x": [0, 0.95], "y": [0.09, 1]},
         },
         "paper_bgcolor": colors.paper,
         "font": {"color": colors.text},

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import xarray as xr
 
+from stviz.labels import clock
 from stviz.prepare import prepare_scores
 from stviz.prepare_sources import prepare_alignment
 
@@ -45,8 +46,8 @@ def alignment_table(
     table = pd.DataFrame(
         {
             "place": sources["node"],
-            "time": sources["time"],
-            "lag (min)": sources["lag_minutes"],
+            "time": sources["time"].map(clock),
+            "lag (min)": sources["lag_minutes"].round(2),
             "distance (km)": sources["distance_km"].round(2),
             "weight (%)": (100 * sources["weight"]).round(2),
             "found in": sources["found_in"],

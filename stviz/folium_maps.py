@@ -1,0 +1,227 @@
+"""A forecast map to share: one HTML file with everything in it, needing no network."""
+
+import base64
+import json
+from functools import lru_cache
+from html import escape
+from importlib.resources import files
+
+import folium
+import numpy as np
+import pandas as pd
+import xarray as xr
+from branca.element import Element
+
+from stviz.basemap import load_basemap
+from stviz.geography import map_bounds, sensor_edges
+from stviz.labels import DOT, clock, describe_lead, label_quantity, label_source, mark_simulated
+from stviz.maps import VARIABLE_TITLES
+from stviz.prepare import prepare_forecast_map, value_limits
+from stviz.theme import Theme, color_scale, get_theme, pick_colors
+
+__all__ = ["folium_forecast_map"]
+
+
+def folium_forecast_map(
+    forecast: xr.Dataset,
+    *,
+    time: object | None = None,
+    horizon: int = 1,
+    variable: str = "forecast",
+    limits: tuple[float, float] | None = None,
+    basemap: bool = True,
+    tiles: str | None = None,
+    attribution: str = "",
+    theme: str | Theme = "light",
+    width: int | str = "100%",
+    height: int | str = "100%",
+) -> folium.Map:
+    """Draw one forecast, measurement or error per sensor on a map that can be mailed around.
+
+    Leaflet travels inside the file, so `map.save("map.html")` opens anywhere, without network.
+
+    Args:
+        forecast: A labelled forecast.
+        time: Forecast origin; the last one when None.
+        horizon: Horizon step, from 1.
+        variable: "forecast", "target" (measured), "error" (forecast minus measured), "lower",
+            "upper" or "width" of the prediction band.
+        limits: Values at the ends of the colour scale; when None, the same for all times and
+            steps of the forecast, and symmetric around zero for errors.
+        basemap: Draw land and the lines between neighbouring sensors.
+        tiles: Name or URL template of map tiles, which needs the network; None stays offline.
+        attribution: What the owner of the tiles asks to be shown.
+        theme: "light", "dark" or a `Theme`.
+        width: Pixels or a share such as "100%".
+        height: Pixels or a share.
+
+    Returns:
+        A folium map with one GeoJson layer of all sensors; names are shown as text, never as HTML.
+
+    Raises:
+        ValueError: The time, horizon, variable or theme is not there.
+    """
+    colors = get_theme(theme)
+    frame = prepare_forecast_map(forecast, time=time, horizon=horizon, variable=variable)
+    low, high = limits or value_limits(forecast, variable=variable)
+    stops = colors.error if variable == "error" else colors.value
+    bounds = map_bounds(frame["longitude"], frame["latitude"])
+    west, south, east, north = bounds
+    figure = folium.Map(
+        location=[(south + north) / 2, (west + east) / 2],
+        tiles=tiles,
+        attr=attribution or None,
+        width=width,
+        height=height,
+        zoom_control=True,
+        control_scale=True,
+        prefer_canvas=True,
+        zoom_snap=0.25,
+    )
+    # On this map only: folium's own lists point to content delivery networks.
+    figure.default_js = [("leaflet", _data_uri("leaflet.js", "text/javascript"))]
+    figure.default_css = [("leaflet_css", _data_uri("leaflet.css", "text/css"))]
+    # Room for the title above and the colour scale below.
+    figure.fit_bounds(
+        [[south, west], [north, east]], padding_top_left=[0, 60], padding_bottom_right=[0, 40]
+    )
+    if basemap and tiles is None:
+        _add_land(figure, bounds, colors)
+    if basemap:
+        _add_roads(figure, forecast, frame, colors)
+    frame = frame.assign(
+        color=pick_colors(frame["value"], stops=stops, limits=(low, high), missing=colors.gap)
+    )
+    _add_sensors(figure, frame, str(forecast.attrs.get("units", "")), colors)
+    _add_words(figure, forecast, frame, stops, (low, high), colors)
+    return figure
+
+
+@lru_cache(maxsize=4)
+def _data_uri(name: str, kind: str) -> str:
+    content = files("stviz.basemap").joinpath("leaflet", name).read_bytes()
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _add_land(figure: folium.Map, bounds: tuple[float, float, float, float], colors: Theme) -> None:
+    west, south, east, north = bounds
+    across, up = east - west, north - south
+    wide = (west - 4 * across, max(south - 4 * up, -85), east + 4 * across, min(north + 4 * up, 85))
+    land = load_basemap(wide)
+    if not len(land):
+        return
+    style = {"fillColor": colors.land, "color": colors.border, "weight": 1, "fillOpacity": 1}
+    folium.GeoJson(
+        _round(json.loads(land[["geometry"]].to_json()), 4),
+        name="Land",
+        style_function=lambda _: style,
+        control=False,
+        interactive=False,
+    ).add_to(figure)
+
+
+def _round(value: object, digits: int) -> object:
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, list):
+        return [_round(item, digits) for item in value]
+    if isinstance(value, dict):
+        return {key: _round(item, digits) for key, item in value.items()}
+    return value
+
+
+def _add_roads(
+    figure: folium.Map, forecast: xr.Dataset, frame: pd.DataFrame, colors: Theme
+) -> None:
+    places = frame[["longitude", "latitude"]].to_numpy().round(5)
+    lines = places[sensor_edges(forecast)]
+    if not len(lines):
+        return
+    geometry = {"type": "MultiLineString", "coordinates": lines.tolist()}
+    style = {"color": colors.road, "weight": 3, "opacity": 1}
+    folium.GeoJson(
+        {"type": "Feature", "properties": {}, "geometry": geometry},
+        name="Roads",
+        style_function=lambda _: style,
+        control=False,
+        interactive=False,
+    ).add_to(figure)
+
+
+def _add_sensors(figure: folium.Map, frame: pd.DataFrame, units: str, colors: Theme) -> None:
+    def write(value: float) -> str:
+        return f"{value:.1f} {units}".strip() if np.isfinite(value) else "unknown"
+
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {
+                "type": "Point",
+                "coordinates": [round(row.longitude, 5), round(row.latitude, 5)],
+            },
+            # The tooltip writes these into the page as HTML.
+            "properties": {
+                "node": escape(row.node),
+                "forecast": escape(write(row.forecast)),
+                "target": escape(write(row.target)),
+                "color": row.color,
+            },
+        }
+        for row in frame.itertuples()
+    ]
+    outline = colors.text if colors.name == "light" else colors.muted
+    folium.GeoJson(
+        {"type": "FeatureCollection", "features": features},
+        name="Sensors",
+        marker=folium.CircleMarker(radius=6, fill=True),
+        style_function=lambda feature: {
+            "fillColor": feature["properties"]["color"],
+            "color": outline,
+            "weight": 0.8,
+            "fillOpacity": 1,
+        },
+        highlight_function=lambda _: {"weight": 3, "color": colors.target},
+        tooltip=folium.GeoJsonTooltip(
+            fields=["node", "forecast", "target"],
+            aliases=["sensor", "forecast", "measured"],
+            sticky=False,
+        ),
+    ).add_to(figure)
+
+
+def _add_words(
+    figure: folium.Map,
+    forecast: xr.Dataset,
+    frame: pd.DataFrame,
+    stops: tuple[str, ...],
+    limits: tuple[float, float],
+    colors: Theme,
+) -> None:
+    at = frame.attrs
+    quantity, lead = label_quantity(forecast), describe_lead(at["lead_minutes"])
+    title = mark_simulated(f"{VARIABLE_TITLES[at['variable']]} {quantity}, {lead}", forecast)
+    facts = f"for {clock(at['valid_time'])}, forecast at {clock(at['time'])}"
+    if forecast.attrs.get("model"):
+        facts += f"{DOT}{forecast.attrs['model']}"
+    gradient = ", ".join(color_scale(stops, count=9))
+    low, high = limits
+    digits = max(0, 1 - int(np.floor(np.log10(max(high - low, 1e-9)))))
+    ends = [f"{value:.{digits}f}" for value in (low, (low + high) / 2, high)]
+    box = (
+        f"position:absolute;z-index:1000;background:{colors.paper};color:{colors.text};"
+        "font:12px/1.35 system-ui,sans-serif;padding:8px 10px;border-radius:4px;"
+        "box-shadow:0 1px 4px rgba(0,0,0,.35)"
+    )
+    html = f"""
+<style>.leaflet-container {{ background: {colors.plot}; }}</style>
+<div style="{box};top:10px;left:54px;max-width:calc(100% - 90px)">
+<b style="font-size:15px">{escape(title)}</b><br>{escape(facts)}<br>
+<span style="color:{colors.muted}">{escape(label_source(forecast))}</span></div>
+<div style="{box};bottom:24px;right:10px;width:180px">{escape(quantity)}
+<div style="height:10px;background:linear-gradient(to right, {gradient})"></div>
+<div style="display:flex;justify-content:space-between">
+<span>{ends[0]}</span><span>{ends[1]}</span><span>{ends[2]}</span></div></div>
+"""
+    root = figure.get_root()
+    root.title = escape(title)
+    root.html.add_child(Element(html))
