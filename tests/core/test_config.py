@@ -1,0 +1,125 @@
+"""Configurations: refused fields, variants as replacements, identity by hash."""
+
+import inspect
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sttrans_core.config import (
+    PRESETS,
+    VARIANTS,
+    ConfigError,
+    ExperimentConfig,
+    ModelConfig,
+)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid_and_keeps_its_dataset(name):
+    config = ExperimentConfig.preset(name, dataset="pems-bay")
+    assert (config.preset_name, config.data.dataset) == (name, "pems-bay")
+    assert (config.data.history_steps, config.data.horizon_steps) == (12, 12)
+
+
+def test_the_paper_preset_has_the_settings_of_the_paper():
+    config = ExperimentConfig.preset("paper")
+    model, training = config.model, config.train
+    assert (model.num_encoder_layers, model.width, model.topk) == (4, 256, 64)
+    assert (model.window_nodes, model.window_steps) == (8, 8)
+    assert (training.learning_rate, training.weight_decay) == (1e-4, 5e-5)
+    assert (training.batch_size, training.patience) == (32, 20)
+
+
+def test_the_eight_variants_of_the_ablation_table_exist():
+    assert list(VARIANTS) == [
+        "full", "no_alignment", "static_value", "no_topk",
+        "full_attention", "fixed_position", "no_window", "no_gate",
+    ]  # fmt: skip
+    assert all(variant.question.endswith("?") for variant in VARIANTS.values())
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_replaces_its_fields_and_nothing_else(name):
+    full = ExperimentConfig.preset("small").replace({"model": {"topk": 7}, "train": {"seed": 3}})
+    changed = full.variant(name)
+    before, after = full.model_dump(), changed.model_dump()
+    differs = {key for key in before["model"] if before["model"][key] != after["model"][key]}
+    assert differs == set(VARIANTS[name].replaces)
+    assert (before["data"], before["train"]) == (after["data"], after["train"])
+    assert changed.label == f"{name}, seed 3"
+    assert (changed.hash == full.hash) == (name == "full")
+
+
+@pytest.mark.parametrize("first", VARIANTS)
+@pytest.mark.parametrize("second", VARIANTS)
+def test_variants_do_not_add_up(first, second):
+    config = ExperimentConfig.preset("small")
+    assert config.variant(first).variant(second) == config.variant(second)
+
+
+def test_the_hash_ignores_labels_and_sees_every_section():
+    config = ExperimentConfig.preset("small")
+    renamed = config.replace({"variant_name": "mine", "preset_name": "mine"})
+    assert renamed.hash == config.hash
+    changes = [{"data": {"split": "paper"}}, {"model": {"topk": 3}}, {"train": {"seed": 1}}]
+    hashes = {config.replace(change).hash for change in changes}
+    assert len(hashes | {config.hash}) == 4
+
+
+@given(
+    width=st.integers(1, 30).map(lambda heads: 4 * heads),
+    seed=st.integers(0, 10**6),
+    rate=st.floats(1e-6, 1.0),
+    variant=st.sampled_from(list(VARIANTS)),
+)
+def test_json_and_back_is_the_same_configuration(width, seed, rate, variant):
+    config = ExperimentConfig.preset("small").variant(variant)
+    config = config.replace(
+        {"model": {"width": width}, "train": {"seed": seed, "learning_rate": rate}}
+    )
+    again = ExperimentConfig.parse(json.loads(config.to_json()))
+    assert again == config
+    assert again.hash == config.hash
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model": {"topkk": 3}}, r"known fields only; got 'model\.topkk'\. Known here: width,"),
+        ({"train": {"lr": 1}}, r"known fields only; got 'train\.lr'\. Known here: epochs,"),
+        ({"data": {"steps": 1}}, r"known fields only; got 'data\.steps'\. Known here: dataset,"),
+        ({"modell": {}}, r"known fields only; got 'modell'\. Known here: data, model, train"),
+        ({"model": {"topk": 0}}, r"model\.topk must be valid: .*greater than or equal to 1; got 0"),
+        ({"model": {"width": "wide"}}, r"model\.width must be valid: .*integer.*; got 'wide'"),
+        ({"model": {"sources": "some"}}, r"model\.sources must be valid: .*; got 'some'"),
+        ({"model": {"dropout": 1.0}}, r"model\.dropout must be valid: .*less than 1"),
+        ({"train": {"learning_rate": float("nan")}}, r"train\.learning_rate must be valid"),
+        ({"train": {"coverage": 1.0}}, r"train\.coverage must be valid"),
+        ({"model": {"width": 30}}, "width must be a multiple of num_heads; got width=30 with "
+                                   "num_heads=4. Change one of them"),
+        ({"model": {"num_segments": 5}}, "num_segments must divide horizon_steps; got "
+                                         "num_segments=5 with horizon_steps=12. Change one"),
+        ({"model": 3}, r"model must be valid: .*; got 3"),
+    ],
+)  # fmt: skip
+def test_a_bad_field_is_refused_in_one_sentence(changes, sentence):
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        ExperimentConfig.preset("small").replace(changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_presets_and_variants_name_the_known_ones():
+    unchecked = inspect.unwrap(ExperimentConfig.preset.__func__)  # a user has no type checks on
+    with pytest.raises(ConfigError, match="preset must be one of small, base, paper; got 'big'"):
+        unchecked(ExperimentConfig, "big")
+    with pytest.raises(ConfigError, match="variant must be one of full, .*; got 'no_head'"):
+        ExperimentConfig.preset("small").variant("no_head")
+
+
+def test_a_configuration_cannot_be_changed_in_place():
+    config = ExperimentConfig.preset("small")
+    with pytest.raises(ValueError, match="frozen"):
+        config.model.topk = 3
+    assert config.model == ModelConfig()

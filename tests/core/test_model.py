@@ -1,0 +1,128 @@
+"""The model as a whole: its laws, and that it can learn."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_runs import HISTORY, NODES, random_batch, small_config, small_model
+
+from sttrans_core.config import VARIANTS
+from sttrans_core.model import DataShape, STTrans
+
+every_variant = pytest.mark.parametrize("variant", VARIANTS)
+
+
+def _permuted(batch, order):
+    return batch._replace(values=batch.values[:, :, order], observed=batch.observed[:, :, order])
+
+
+@every_variant
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10**6))
+def test_nodes_have_no_order(variant, seed):
+    """Renumbering places, readings and the parameters that belong to places renumbers forecasts.
+
+    Distances are drawn at random, so no two are equal and neighbours do not depend on numbering.
+    """
+    rng = np.random.default_rng(seed)
+    latitude, longitude = rng.uniform(0, 1, (2, NODES))
+    order = rng.permutation(NODES)
+    config = small_config(variant)
+    model = small_model(config, latitude=latitude, longitude=longitude).eval()
+    other = small_model(config, latitude=latitude[order], longitude=longitude[order]).eval()
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, parameter in other.named_parameters():
+            # No other axis of the small model has as many entries as there are places.
+            per_node = parameter.shape[0] == NODES
+            parameter.copy_(own[name][order] if per_node else own[name])
+    batch = random_batch(seed=seed)
+    forecast, alignments = model(batch, need_alignment=True)
+    renumbered, others = other(_permuted(batch, order), need_alignment=True)
+    assert torch.allclose(renumbered, forecast[:, :, order], atol=1e-4)
+    for one, two in zip(alignments, others, strict=True):
+        assert torch.equal(torch.as_tensor(order)[two.node] * two.valid,
+                           one.node[:, order] * one.valid[:, order])  # fmt: skip
+
+
+@every_variant
+def test_windows_of_a_batch_do_not_mix(variant):
+    model, batch = small_model(small_config(variant)).eval(), random_batch(windows=3)
+    everything, _ = model(batch)
+    for row in range(3):
+        alone, _ = model(type(batch)(*(part[row : row + 1] for part in batch)))
+        assert torch.allclose(alone[0], everything[row], atol=1e-5)
+
+
+@every_variant
+def test_the_forecast_does_not_read_the_target(variant):
+    model, batch = small_model(small_config(variant)).eval(), random_batch()
+    forecast, _ = model(batch)
+    blind, _ = model(batch._replace(target=None))
+    assert torch.equal(forecast, blind)
+
+
+@every_variant
+@pytest.mark.parametrize("missing", [0.6, 1.0])
+def test_missing_readings_leave_everything_finite(variant, missing):
+    model, batch = small_model(small_config(variant)), random_batch(missing=missing)
+    forecast, _ = model(batch)
+    forecast.square().sum().backward()
+    assert torch.isfinite(forecast).all()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_the_same_seed_builds_the_same_model():
+    one, two, other = (small_model(small_config(), seed=seed) for seed in (0, 0, 1))
+    pairs = list(zip(one.parameters(), two.parameters(), other.parameters(), strict=True))
+    assert all(torch.equal(first, second) for first, second, _ in pairs)
+    assert not all(torch.equal(first, third) for first, _, third in pairs)
+
+
+def test_one_place_and_one_step_are_enough():
+    config = small_config(model={"topk": 1})
+    shape = DataShape(
+        latitude=np.array([34.0]), longitude=np.array([-118.0]), history_steps=1,
+        horizon_steps=6, steps_per_day=1, has_weekday=False,
+    )  # fmt: skip
+    lonely = STTrans(config.model, shape)
+    batch = random_batch(nodes=1, missing=0.0)
+    batch = batch._replace(
+        values=batch.values[:, :1], observed=batch.observed[:, :1],
+        time_of_day=torch.zeros(2, 7, dtype=torch.long), day_of_week=torch.zeros(2, 7).long(),
+    )  # fmt: skip
+    forecast, alignments = lonely(batch, need_alignment=True)
+    assert forecast.shape == (2, 6, 1)
+    assert alignments[0].weight.unique().tolist() == [1.0]
+
+
+def test_k_larger_than_the_number_of_sources_is_refused():
+    sentence = (
+        r"topk must be at most the number of sources; got topk=78 with 77 sources \(7 steps x "
+        r"11 nodes\)\. Lower model\.topk or raise data\.history_steps"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        small_model(small_config(model={"topk": 78}))
+    assert small_model(small_config(model={"topk": 77})).history_steps == HISTORY
+    # Where no Top-k is taken, the number is not used.
+    small_model(small_config("no_topk", model={"topk": 78}))
+
+
+@pytest.mark.parametrize("variant", ["full", "no_alignment", "fixed_position"])
+def test_one_batch_can_be_learned_by_heart(variant):
+    torch.manual_seed(0)
+    config = small_config(variant, model={"width": 32, "dropout": 0.0, "num_segments": 6})
+    model, batch = small_model(config), random_batch(missing=0.1)
+    target = (batch.target - 50) / 10  # noise of variance 1: only memory can reach 0
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(150):
+        loss = (model(batch)[0] - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[0] > 1
+    assert losses[-1] < 0.05

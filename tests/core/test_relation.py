@@ -1,0 +1,112 @@
+"""Relative positions: classes of distance and bearing, and the fixed decay."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sttrans_core.relation import (
+    NUM_RELATIONS,
+    NUM_SECTORS,
+    FixedPosition,
+    Geometry,
+    LearnedPosition,
+)
+
+
+def _line(*positions: float, north: bool = False) -> Geometry:
+    """Give places on the equator (or a meridian), in hundredths of a degree."""
+    along = np.array(positions) / 100
+    across = np.zeros_like(along)
+    latitude, longitude = (along, across) if north else (across, along)
+    return Geometry(latitude, longitude, num_neighbours=2)
+
+
+def _relation(geometry: Geometry, target: int, source: int) -> tuple[int, int]:
+    """Give (ring, sector) of a pair."""
+    relation = int(geometry.relations(torch.tensor(target), torch.tensor(source)))
+    return divmod(relation - 1, NUM_SECTORS)
+
+
+def test_spacing_and_offsets_by_hand():
+    geometry = _line(0, 1, 2, 3)
+    # A hundredth of a degree on the equator: 6371.0088 km * pi / 180 / 100.
+    assert geometry.spacing_km == pytest.approx(1.11195, rel=1e-4)
+    east, north = geometry.offsets_km(torch.tensor([0, 2]), torch.tensor([3, 1]))
+    assert east.tolist() == pytest.approx([3 * 1.11195, -1.11195], rel=1e-3)
+    assert north.tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
+def test_the_node_itself_has_a_class_of_its_own():
+    nodes = torch.arange(4)
+    relations = _line(0, 1, 2, 3).relations(nodes[:, None], nodes)
+    assert torch.equal(relations == 0, torch.eye(4, dtype=torch.bool))
+    assert int(relations.max()) < NUM_RELATIONS
+
+
+def test_distances_are_counted_in_spacings():
+    geometry = _line(0, 1, 2, 3, 10, 11)
+    # Nearest neighbours are 1 apart everywhere; edges lie at 0.5, 1.5, 2.5, 3.5, ... 8, 11.
+    rings = [_relation(geometry, 0, source)[0] for source in (1, 2, 3, 4, 5)]
+    assert rings[:3] == [1, 2, 3]
+    assert rings == sorted(rings)
+    assert rings[3] > 3
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "sector"),
+    [(1, 0, 0), (1, 1, 1), (0, 1, 2), (-1, 1, 3), (-1, 0, 4), (-1, -1, 5), (0, -1, 6), (1, -1, 7)],
+)
+def test_bearings_go_clockwise_from_north(latitude, longitude, sector):
+    geometry = Geometry(
+        np.array([0.0, latitude / 100]), np.array([0.0, longitude / 100]), num_neighbours=2
+    )
+    assert _relation(geometry, 0, 1)[1] == sector
+    assert _relation(geometry, 1, 0)[1] == (sector + 4) % 8  # the way back
+
+
+def test_a_pair_across_the_date_line_is_near():
+    geometry = Geometry(np.zeros(3), np.array([179.99, -180.0, -179.99]), num_neighbours=3)
+    assert _relation(geometry, 0, 1) == (1, 2)
+    assert _relation(geometry, 0, 2) == (2, 2)
+    assert _relation(geometry, 2, 0) == (2, 6)
+
+
+@given(scale=st.floats(0.05, 20), north=st.booleans())
+def test_classes_do_not_depend_on_the_scale_of_the_map(scale, north):
+    places = np.array([0.0, 1.0, 2.0, 5.2, 12.3])  # no distance near an edge of rings
+    nodes = torch.arange(5)
+    before = _line(*places, north=north).relations(nodes[:, None], nodes)
+    after = _line(*(scale * places), north=north).relations(nodes[:, None], nodes)
+    assert torch.equal(before, after)
+
+
+def test_coordinates_are_centred_and_stay_finite_for_one_place():
+    assert torch.allclose(_line(0, 1, 5).coordinates().mean(0), torch.zeros(2), atol=1e-4)
+    assert torch.equal(_line(3).coordinates(), torch.zeros(1, 2))
+    together = Geometry(np.full(3, 34.0), np.full(3, -118.0), num_neighbours=2)
+    assert torch.isfinite(together.coordinates()).all()
+    assert together.spacing_km == 1.0
+
+
+def test_the_fixed_decay_by_hand():
+    head_dim = 4
+    position = FixedPosition(3, head_dim, decay_spacings=4.0, decay_steps=6.0)
+    score = position.features()[..., 0] / 2  # scores are divided by sqrt(4)
+    # The node itself falls by 1/6 per step of lag, the newest step not at all.
+    assert score[0].tolist() == pytest.approx([-2 / 6, -1 / 6, 0.0])
+    # The ring from 0.5 to 1.5 spacings has its centre at 1: a quarter of the decay length.
+    east = 1 + 1 * NUM_SECTORS + 2
+    assert score[east].tolist() == pytest.approx([-1 / 4 - 2 / 6, -1 / 4 - 1 / 6, -1 / 4])
+    assert position.project(torch.randn(2, 5, 3, 7, head_dim)).unique().tolist() == [1.0]
+
+
+def test_the_learned_position_knows_every_class_and_step():
+    position = LearnedPosition(7, 3, 5, 11)
+    features = position.features()
+    assert features.shape[:2] == (NUM_RELATIONS, 7)
+    coefficients = position.project(torch.randn(2, 13, 3, 5))
+    assert coefficients.shape == (2, 13, 3, features.shape[2])
+    (coefficients.sum() + features.sum()).backward()
+    assert all(parameter.grad is not None for parameter in position.parameters())
