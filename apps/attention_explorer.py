@@ -1,0 +1,211 @@
+"""The explorer: can I trust this forecast, and what is it based on?
+
+Serve it with `panel serve apps/attention_explorer.py --show`. Environment: `STTRANS_DATA` names the
+folder of real data, `STTRANS_RUNS` the folder of trained runs (`runs` where it is not set).
+"""
+
+import asyncio
+from html import escape
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+from explorer.catalog import find_runs
+from explorer.state import LINKED, ExplorerState, describe
+
+# Parameters that forecast and alignment depend on; the others only slice what is there.
+COMPUTED = ["dataset_name", "run", "variant", "step", "topk", "window", "dense", "node"]
+# Two columns where there is room for them, one on a narrow screen.
+CARD = {"flex": "1 1 460px", "min-width": "0"}
+HIGH, LOW = "calc(56vh - 46px)", "calc(44vh - 46px)"
+
+
+class Explorer:
+    """One session's page: shown at once, filled as soon as the model is loaded.
+
+    Args:
+        state: The selection; nothing is computed before `start`.
+    """
+
+    def __init__(self, state: ExplorerState) -> None:
+        self.state = state
+        self.alert = pmui.Alert(
+            object="", severity="error", visible=False, closeable=False,
+            sizing_mode="stretch_width", margin=(0, 6, 6, 6),
+        )  # fmt: skip
+        self.views = {name: _card(height) for name, height in PLACES.items()}
+        cards = pn.FlexBox(*self.views.values(), gap="8px", sizing_mode="stretch_width", margin=0)
+        self.pages = {
+            "Explore": cards,
+            "Train": pn.Column(sizing_mode="stretch_width", margin=0, visible=False),
+            "About": pn.Column(sizing_mode="stretch_width", margin=0, visible=False),
+        }
+        self.choice = pmui.RadioButtonGroup(
+            options=list(self.pages), value="Explore", size="small", color="default",
+            sx={"& .MuiButtonBase-root": {"color": "inherit", "borderColor": "currentColor"}},
+        )  # fmt: skip
+        self.choice.param.watch(self._turn_to, "value")
+        self.controls = pn.Column(
+            pmui.Skeleton(height=600, sizing_mode="stretch_width", margin=10),
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        self.device = pmui.Chip(label="loading the model", size="small", variant="outlined")
+        self.page = pmui.Page(
+            title="ST-Trans explorer",
+            header=[
+                pn.Row(
+                    self.choice,
+                    pn.HSpacer(),
+                    self.device,
+                    sizing_mode="stretch_width",
+                    align="center",
+                )
+            ],
+            sidebar=[self.controls],
+            sidebar_width=310,
+            main=[
+                pn.Column(self.alert, *self.pages.values(), sizing_mode="stretch_width", margin=6)
+            ],
+            theme_config=THEMES,
+        )
+        self.page.param.watch(self._on_theme, "dark_theme")
+        self._computing = self._again = False
+
+    async def start(self) -> None:
+        """Load the packages and the first evidence beside the event loop, then draw."""
+        try:
+            names = await asyncio.to_thread(_dataset_names)
+            query = dict(pn.state.location.query_params) if pn.state.location else {}
+            self.state.connect(names, query)
+        except Exception as error:  # noqa: BLE001 - whatever fails becomes a message on the page
+            self._complain(describe(error))
+            return
+        await self.refresh()
+        self._fill()
+        self.state.param.watch(self._on_change, COMPUTED)
+        self.state.param.watch(lambda event: self._complain(event.new), "problem")
+        self._link()
+
+    async def refresh(self) -> None:
+        """Compute what is selected beside the event loop; the last of several requests wins."""
+        if self._computing:
+            self._again = True
+            return
+        self._computing = self.page.busy = True
+        try:
+            while True:
+                self._again = False
+                try:
+                    evidence = await asyncio.to_thread(self.state.compute)
+                except Exception as error:  # noqa: BLE001 - a damaged file must not end the page
+                    self.state.problem = describe(error)
+                else:
+                    if not self._again:
+                        self.state.show(evidence)
+                if not self._again:
+                    break
+        finally:
+            self._computing = self.page.busy = False
+
+    async def _on_change(self, *_events: Any) -> None:
+        if self.state.needs_update():
+            await self.refresh()
+
+    def _fill(self) -> None:
+        from explorer.controls import Controls
+        from explorer.training_panel import TrainingPanel
+        from explorer.views import AlignmentView, MapView, ScoresView, SeriesView, SourcesView
+
+        self.controls[:] = [Controls(self.state)]
+        kinds = (MapView, AlignmentView, SeriesView, SourcesView, ScoresView)
+        for card, kind in zip(self.views.values(), kinds, strict=True):
+            card[:] = [kind(self.state)]
+        self.pages["Train"][:] = [TrainingPanel(self.state, on_open=self._open_run)]
+        self._complain(self.state.problem)
+        evidence = self.state.evidence
+        if evidence is not None and evidence.forecaster is not None:
+            self.device.label = f"device: {evidence.forecaster.device}"
+
+    def _turn_to(self, event: Any) -> None:
+        for name, page in self.pages.items():
+            page.visible = name == event.new
+
+    def _open_run(self, name: str) -> None:
+        run = next((run for run in find_runs(self.state.root) if run.name == name), None)
+        if run is None or not run.has_weights:
+            self._complain(f"The run {name!r} has no weights yet. Wait until it has finished.")
+            return
+        self.state.dataset_name = run.dataset
+        self.state.refresh_runs()
+        self.state.run = name
+        self.choice.value = "Explore"
+
+    def _on_theme(self, event: Any) -> None:
+        self.state.theme = "dark" if event.new else "light"
+
+    def _complain(self, text: str) -> None:
+        self.alert.param.update(object=escape(text), visible=bool(text))
+
+    def _link(self) -> None:
+        location = pn.state.location
+        if location is not None:
+            location.update_query(
+                **{key: getattr(self.state, name) for name, key in LINKED.items()}
+            )
+            location.sync(self.state, LINKED)
+
+
+PLACES = {"map": HIGH, "alignment": HIGH, "series": LOW, "sources": LOW, "scores": "340px"}
+# The pages' own colours behind the figures, so that a figure has no edge.
+THEMES = {
+    name: {
+        "palette": {"background": {"paper": paper, "default": paper}},
+        "typography": {"fontFamily": "system-ui, sans-serif", "fontSize": 13},
+        "components": {
+            "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "48px !important"}}}
+        },
+    }
+    for name, paper in (("light", "#ffffff"), ("dark", "#14171a"))
+}
+
+
+def _dataset_names() -> dict[str, str]:
+    from explorer.evidence import dataset_names
+
+    return dataset_names()
+
+
+def _card(height: str) -> pn.Column:
+    return pn.Column(
+        pmui.Skeleton(sizing_mode="stretch_both", variant="rectangular", margin=0),
+        margin=0,
+        styles={
+            **CARD,
+            "height": height,
+            "min-height": "280px",
+            "border": "1px solid rgba(128, 128, 128, 0.3)",
+            "border-radius": "6px",
+            "overflow": "hidden",
+        },
+        sizing_mode="stretch_width",
+    )
+
+
+def create_app(state: ExplorerState | None = None) -> pmui.Page:
+    """Build the page of one session.
+
+    Args:
+        state: The selection; a new one where it is None.
+
+    Returns:
+        The page; it fills itself once a browser has opened it.
+    """
+    explorer = Explorer(state or ExplorerState())
+    pn.state.onload(explorer.start)
+    return explorer.page
+
+
+if pn.state.served:
+    pn.extension("plotly")
+    create_app().servable()

@@ -1,0 +1,64 @@
+"""Which trained runs there are: those bundled with the package, and run folders on disk."""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["BUNDLED", "RunFolderInfo", "bundled_variants", "find_runs", "runs_root"]
+
+BUNDLED = "bundled"
+
+
+class RunFolderInfo(NamedTuple):
+    """A run folder: its name under the runs root, its data, variant and whether it has weights."""
+
+    name: str
+    path: Path
+    dataset: str
+    variant: str
+    has_weights: bool
+
+
+def runs_root() -> Path:
+    """Give the folder that holds the runs: `STTRANS_RUNS`, or else `runs` in the working folder."""
+    return Path(os.environ.get("STTRANS_RUNS") or "runs").expanduser().absolute()
+
+
+def bundled_variants(dataset: str) -> list[str]:
+    """List the variants of a dataset whose weights come with the package, `full` first."""
+    from sttrans_core import list_pretrained
+
+    return list_pretrained().get(dataset, [])
+
+
+def find_runs(root: Path) -> list[RunFolderInfo]:
+    """List the run folders under a root, the newest first; what cannot be read is left out.
+
+    Args:
+        root: Folder of run folders; it need not exist.
+
+    Returns:
+        One entry for each folder with a readable `config.json`.
+    """
+    found = []
+    try:
+        folders = [path for path in root.iterdir() if (path / "config.json").is_file()]
+    except OSError:
+        return []
+    for path in sorted(folders, key=_age):
+        try:
+            config = json.loads((path / "config.json").read_text())
+            dataset, variant = str(config["data"]["dataset"]), str(config["variant_name"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        weights = (path / "model.safetensors").is_file()
+        found.append(RunFolderInfo(path.name, path, dataset, variant, weights))
+    return found
+
+
+def _age(path: Path) -> float:
+    try:
+        return -(path / "config.json").stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,203 @@
+"""The controls at the left: which data and model, when, what to look at, and the live switches."""
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+import param
+from panel.viewable import Viewer
+
+from explorer.catalog import BUNDLED
+from explorer.evidence import Evidence, compare_scores, open_forecaster
+from explorer.state import ExplorerState
+from explorer.text import comparison_html
+from sttrans_core import VARIANTS
+from stviz.theme import get_theme
+
+__all__ = ["Controls"]
+
+UNKNOWN = pd.Timestamp("2000-01-01").to_pydatetime()  # until a dataset is there
+WIDE = {"sizing_mode": "stretch_width", "margin": (4, 10), "size": "small"}
+
+
+class Controls(Viewer):
+    """Widgets for the state, kept in step with the evidence.
+
+    Args:
+        state: The selection and its evidence.
+    """
+
+    state = param.ClassSelector(class_=ExplorerState, doc="The selection and its evidence.")
+
+    def __init__(self, state: ExplorerState, **params: Any) -> None:
+        super().__init__(state=state, **params)
+        p = state.param
+        self.data = pmui.Select.from_param(p.dataset_name, **WIDE)
+        self.run = pmui.Select.from_param(p.run, **WIDE)
+        self.variant = pmui.Select.from_param(p.variant, **WIDE)
+        self.question = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
+        self.comparison = pn.pane.HTML("", margin=(0, 10, 4, 10), sizing_mode="stretch_width")
+        self.time = pmui.DatetimeSlider(
+            label="Forecast made at", start=UNKNOWN, end=UNKNOWN + timedelta(days=1),
+            value=UNKNOWN, disabled=True,
+            format="YYYY-MM-DD HH:mm", sizing_mode="stretch_width", margin=(4, 16),
+        )  # fmt: skip
+        self.part = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
+        self.earlier = pmui.Button(label="Earlier", icon="chevron_left", size="small", margin=4)
+        self.later = pmui.Button(label="Later", icon="chevron_right", size="small", margin=4)
+        for button in (self.earlier, self.later):
+            button.param.update(variant="outlined", sizing_mode="stretch_width")
+        self.node = pmui.AutocompleteInput(
+            label="Place", options=[], min_characters=1, restrict=True, case_sensitive=False,
+            search_strategy="includes", **WIDE,
+        )  # fmt: skip
+        self.segment = pmui.RadioButtonGroup(
+            label="Minutes ahead", options={"-": 1}, value=1, color="primary", **WIDE
+        )
+        self.topk = pmui.IntSlider(
+            label="k: sources kept", start=1, end=64, value=64,
+            sizing_mode="stretch_width", margin=(4, 16), size="small",
+        )  # fmt: skip
+        self.head = pmui.Select.from_param(p.head, **WIDE)
+        self.min_weight = pmui.FloatSlider(
+            label="Hide weights below", start=0.0, end=0.2, step=0.005, format="0.0%",
+            sizing_mode="stretch_width", margin=(4, 16), size="small",
+        )  # fmt: skip
+        self.window = pmui.Switch.from_param(p.window, margin=(2, 10))
+        self.dense = pmui.Switch.from_param(p.dense, margin=(2, 10))
+        self._connect()
+        state.param.watch(self._show_evidence, ["evidence", "theme"])
+        state.param.watch(self._show_selection, ["node", "segment", "min_weight"])
+        self._show_evidence()
+
+    def _connect(self) -> None:
+        self.time.param.watch(self._on_time, "value_throttled")
+        self.earlier.on_click(lambda _: self._move(-1))
+        self.later.on_click(lambda _: self._move(1))
+        self.node.param.watch(lambda event: event.new and self._set(node=event.new), "value")
+        self.segment.param.watch(lambda event: self._set(segment=event.new), "value")
+        self.topk.param.watch(self._on_topk, "value_throttled")
+        self.min_weight.param.watch(
+            lambda event: self._set(min_weight=event.new), "value_throttled"
+        )
+
+    def _set(self, **changes: Any) -> None:
+        self.state.param.update(**changes)
+
+    def _on_time(self, event: param.parameterized.Event) -> None:
+        times = self.state.evidence.dataset["time"].values
+        wanted = np.datetime64(pd.Timestamp(event.new).tz_localize(None), "ns")
+        self._set(step=int(np.abs(times - wanted).argmin()))
+
+    def _move(self, steps: int) -> None:
+        evidence = self.state.evidence
+        if evidence is not None:
+            last = evidence.dataset.sizes["time"] - 1
+            self._set(step=min(max(self.state.step + steps, evidence.first_step), last))
+
+    def _on_topk(self, event: param.parameterized.Event) -> None:
+        trained = self.state.evidence.trained_topk
+        self._set(topk=None if event.new >= trained else event.new)
+
+    def _show_evidence(self, *_events: param.parameterized.Event) -> None:
+        evidence, colors = self.state.evidence, get_theme(self.state.theme)
+        if evidence is None:
+            return
+        times = pd.DatetimeIndex(evidence.dataset["time"].values)
+        self.time.param.update(
+            start=times[evidence.first_step].to_pydatetime(),
+            end=times[-1].to_pydatetime(),
+            step=int((times[1] - times[0]).total_seconds()),
+            value=times[evidence.request.step].to_pydatetime(),
+            disabled=False,
+        )
+        self.part.object = _say_part(evidence, colors.muted)
+        self.node.options = evidence.dataset["node"].values.tolist()
+        has_alignment = evidence.alignment is not None
+        for widget in (self.topk, self.head, self.min_weight, self.window, self.dense):
+            widget.disabled = not has_alignment
+        if has_alignment:
+            trained = evidence.trained_topk
+            self.topk.param.update(end=max(trained, 2), value=evidence.request.topk or trained)
+        self.segment.options = _segment_labels(evidence)
+        question = VARIANTS[self.state.variant].question if self.state.variant in VARIANTS else ""
+        self.question.object = f"<i style='color:{colors.muted};font-size:12px'>{question}</i>"
+        self._show_comparison(evidence)
+        self._show_selection()
+
+    def _show_comparison(self, evidence: Evidence) -> None:
+        self.comparison.object = ""
+        if evidence.forecaster is None:
+            return
+        bundled = "full" in self.state.variants_of_bundle()
+        request = evidence.request.of(BUNDLED, "full")
+        reference = open_forecaster(request) if bundled else None
+        name = evidence.forecaster.config.variant_name
+        self.comparison.object = comparison_html(
+            compare_scores(evidence.forecaster, reference),
+            (name if evidence.request.run == BUNDLED else evidence.request.run, "full"),
+            evidence.forecaster.scores,
+            get_theme(self.state.theme),
+        )
+
+    def _show_selection(self, *_events: param.parameterized.Event) -> None:
+        state = self.state
+        if state.node in self.node.options:
+            self.node.value = state.node
+        self.segment.value = state.segment
+        self.min_weight.value = state.min_weight
+
+    def __panel__(self) -> pn.viewable.Viewable:
+        return pn.Column(
+            self.data,
+            self.run,
+            _caption("Retrained variant: its own weights"),
+            self.variant,
+            self.question,
+            self.comparison,
+            _caption("When and where"),
+            self.time,
+            pn.Row(self.earlier, self.later, margin=(0, 6), sizing_mode="stretch_width"),
+            self.part,
+            self.segment,
+            self.node,
+            _caption("Shown of the alignment"),
+            self.head,
+            self.min_weight,
+            _caption("Live switches: the same weights, look elsewhere"),
+            self.topk,
+            pn.Row(self.window, self.dense, margin=0, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+
+
+def _caption(text: str) -> pmui.Typography:
+    return pmui.Typography(
+        text, variant="overline", margin=(6, 10, 0, 10), sx={"lineHeight": 1.6, "fontWeight": 600}
+    )
+
+
+def _say_part(evidence: Evidence, color: str) -> str:
+    words = {
+        "training": "In the training part: the model has seen this moment.",
+        "validation": "In the validation part: bands were calibrated here.",
+        "test": "In the test part: unseen by the model.",
+    }
+    return f"<span style='color:{color};font-size:12px'>{words.get(evidence.part, '')}</span>"
+
+
+def _segment_labels(evidence: Evidence) -> dict[str, int]:
+    if evidence.forecast is None:
+        return {"all": 1}
+    minutes = evidence.forecast["lead_minutes"].values
+    length = len(minutes) // evidence.num_segments
+    return {
+        f"{minutes[i * length]:g}\N{EN DASH}{minutes[(i + 1) * length - 1]:g}"
+        if length > 1
+        else f"{minutes[i]:g}": i + 1
+        for i in range(evidence.num_segments)
+    }

@@ -1,0 +1,342 @@
+"""What the page shows, computed from what is selected: dataset, forecast, alignment, scores.
+
+Nothing here knows a widget. Datasets and forecasters are kept for all sessions of a server.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from explorer.catalog import BUNDLED
+from sttrans_core import (
+    Forecaster,
+    hit_rate,
+    list_datasets,
+    load_dataset,
+    load_pretrained,
+    load_run,
+)
+from sttrans_core.baselines import HistoricalAverage, LastObserved
+from sttrans_core.data.windows import Split, split_windows
+from sttrans_core.truth import HitRate
+
+__all__ = [
+    "Evidence",
+    "Request",
+    "compare_scores",
+    "dataset_names",
+    "default_node",
+    "forget",
+    "load_evidence",
+    "open_dataset",
+    "open_forecaster",
+]
+
+# Beyond this many kept sources over all places, only the selected place is aligned.
+SOURCES_AT_ONCE = 40_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Everything that forecast and alignment depend on; the views' own choices are not in it.
+
+    Args:
+        dataset: Registered name.
+        run: `bundled`, the name of a run folder, or empty for none.
+        variant: Variant of the bundled run.
+        root: Folder of run folders.
+        step: Forecast origin as a step of the dataset; one of the test part where it is None.
+        topk: Sources to keep; as trained where it is None.
+        window: Whether the local window belongs to the candidates.
+        dense: Make every source a candidate.
+        node: The selected place, which matters where not all places are aligned at once.
+    """
+
+    dataset: str
+    run: str
+    variant: str
+    root: Path
+    step: int | None
+    topk: int | None = None
+    window: bool = True
+    dense: bool = False
+    node: str = ""
+
+    def at(self, node: str) -> Self:
+        """Give the same request with another place selected."""
+        return replace(self, node=node)
+
+    def of(self, run: str, variant: str) -> Self:
+        """Give the same request of another run."""
+        return replace(self, run=run, variant=variant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A forecast and what it is based on.
+
+    Args:
+        request: What was asked for.
+        dataset: The readings.
+        forecaster: The model; None where no run was chosen.
+        forecast: Of every place at one origin.
+        alignment: Of every place, or of the selected one; None where the model has none.
+        baselines: Simple forecasts of the same origin by name, over (time, horizon, node).
+        hits: On simulated data, whether the alignments of this origin hold the true causes.
+        part: `training`, `validation` or `test`: what the model knows of this moment.
+    """
+
+    request: Request
+    dataset: xr.Dataset
+    forecaster: Forecaster | None = None
+    forecast: xr.Dataset | None = None
+    alignment: xr.Dataset | None = None
+    baselines: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    hits: HitRate | None = None
+    part: str = ""
+
+    @property
+    def trained_topk(self) -> int:
+        """Sources that the model keeps per query as it was trained; 0 without an alignment."""
+        if self.forecaster is None or self.forecaster.config.model.sources == "own":
+            return 0
+        selection = self.forecaster.model.selection
+        history = self.forecaster.config.data.history_steps
+        num_nodes = self.dataset.sizes["node"]
+        if not selection.dense:
+            num_nodes = min(num_nodes, selection.window_nodes + selection.screened_nodes)
+        return min(selection.topk or history * num_nodes, history * num_nodes)
+
+    @property
+    def first_step(self) -> int:
+        """The first step with a whole history behind it."""
+        return 0 if self.forecaster is None else self.forecaster.config.data.history_steps - 1
+
+    @property
+    def num_segments(self) -> int:
+        """Blocks of horizon steps that have an alignment of their own."""
+        return 1 if self.forecaster is None else self.forecaster.config.model.num_segments
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads; 0 without an alignment."""
+        return 0 if self.alignment is None else self.alignment.sizes["head"]
+
+    def has_alignment(self, node: str) -> bool:
+        """Say whether the alignment holds a place."""
+        return self.alignment is not None and node in self.alignment["query_node"].values
+
+
+def dataset_names() -> dict[str, str]:
+    """Give the titles of the registered datasets by name, the simulated one first."""
+    cards = list_datasets()
+    names = sorted(cards, key=lambda name: (not cards[name]["synthetic"], list(cards).index(name)))
+    return {name: str(cards[name]["title"]) for name in names}
+
+
+@lru_cache(maxsize=4)
+def open_dataset(name: str) -> xr.Dataset:
+    """Load a dataset without the network, once for all sessions.
+
+    Raises:
+        FileNotFoundError: It is not on this machine; the message says what to do.
+        ValueError: The name is unknown or a file breaks the rules of its format.
+    """
+    try:
+        return load_dataset(name, download=False)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error} In the explorer: set STTRANS_DATA to the folder that holds it and start the "
+            f"server again, or run: python -m sttrans_core download {name}"
+        ) from error
+
+
+def open_forecaster(request: Request) -> Forecaster | None:
+    """Load the model that a request names, once for as long as its files do not change.
+
+    Raises:
+        ValueError: The run is unknown, incomplete or damaged.
+    """
+    if not request.run:
+        return None
+    if request.run == BUNDLED:
+        return _load_bundled(request.dataset, request.variant)
+    weights = request.root / request.run / "model.safetensors"
+    stamp = weights.stat().st_mtime_ns if weights.is_file() else 0
+    return _load_folder(request.root / request.run, stamp)
+
+
+@lru_cache(maxsize=16)
+def _load_bundled(dataset: str, variant: str) -> Forecaster:
+    return load_pretrained(dataset, variant)
+
+
+@lru_cache(maxsize=16)
+def _load_folder(path: Path, stamp: int) -> Forecaster:
+    del stamp  # a retrained run is another run
+    return load_run(path)
+
+
+def forget() -> None:
+    """Drop what is kept between sessions, for example when the data folder changed."""
+    for cached in (open_dataset, _load_bundled, _load_folder, _fit_baseline):
+        cached.cache_clear()
+
+
+def load_evidence(request: Request, previous: Evidence | None = None) -> Evidence:
+    """Compute what a request asks for, taking over what has not changed.
+
+    Args:
+        request: What is selected.
+        previous: The evidence shown before.
+
+    Returns:
+        The evidence; without a run only the readings.
+
+    Raises:
+        FileNotFoundError: The dataset is not on this machine.
+        ValueError: The dataset or run cannot be read, or they do not fit each other.
+    """
+    dataset = open_dataset(request.dataset)
+    forecaster = open_forecaster(request)
+    request = _fit(request, dataset, forecaster)
+    if forecaster is None:
+        return Evidence(request=request, dataset=dataset)
+    time = dataset["time"].values[request.step]
+    same = previous is not None and previous.forecaster is forecaster
+    if same and previous.dataset is dataset and previous.request.step == request.step:
+        forecast, baselines = previous.forecast, previous.baselines
+    else:
+        forecast = forecaster.forecast(dataset, [time])
+        baselines = _baselines(request.dataset, forecaster, forecast, request.step)
+    alignment, hits = None, None
+    if forecaster.config.model.sources != "own":
+        alignment = _align(forecaster, dataset, time, request)
+        if dataset.attrs["synthetic"] and alignment.sizes["query_node"] == dataset.sizes["node"]:
+            hits = hit_rate(alignment, dataset, congested_only=False)
+    return Evidence(
+        request=request,
+        dataset=dataset,
+        forecaster=forecaster,
+        forecast=forecast,
+        alignment=alignment,
+        baselines=baselines,
+        hits=hits,
+        part=_part(forecaster, dataset, request.step),
+    )
+
+
+def _fit(request: Request, dataset: xr.Dataset, forecaster: Forecaster | None) -> Request:
+    """Move step and k of a request into the range of the dataset and the run."""
+    history = 12 if forecaster is None else forecaster.config.data.history_steps
+    last = dataset.sizes["time"] - 1
+    step = _default_step(dataset) if request.step is None else request.step
+    step = min(max(step, min(history - 1, last)), last)
+    trained = Evidence(request=request, dataset=dataset, forecaster=forecaster).trained_topk
+    topk = None if request.topk is None or request.topk >= trained else request.topk
+    return replace(request, step=step, topk=topk)
+
+
+def _default_step(dataset: xr.Dataset) -> int:
+    """Choose a moment worth looking at: in the last fifth, where places differ most."""
+    readings = dataset["target"].values
+    first, last = int(0.8 * len(readings)) + 12, len(readings) - 13
+    if first >= last:
+        return len(readings) - 1
+    spread = pd.DataFrame(readings[first:last]).std(axis=1)
+    return first + int(np.nan_to_num(spread.to_numpy()).argmax())
+
+
+def default_node(evidence: Evidence) -> str:
+    """Choose a place worth looking at: the one farthest from its usual reading."""
+    readings = evidence.dataset["target"]
+    now = readings.values[evidence.request.step]
+    usual = readings.median("time").values
+    return str(readings["node"].values[np.nan_to_num(np.abs(now - usual)).argmax()])
+
+
+def _align(
+    forecaster: Forecaster, dataset: xr.Dataset, time: np.datetime64, request: Request
+) -> xr.Dataset:
+    sources = forecaster.config.data.history_steps * dataset.sizes["node"]
+    kept = request.topk or forecaster.model.selection.topk or sources
+    at_once = kept * dataset.sizes["node"] <= SOURCES_AT_ONCE
+    known = request.node in dataset["node"].values
+    nodes = None if at_once or not known else [request.node]
+    return forecaster.align(
+        dataset, time, nodes, topk=request.topk, window=request.window, dense=request.dense
+    )
+
+
+def _baselines(
+    name: str, forecaster: Forecaster, forecast: xr.Dataset, step: int
+) -> dict[str, xr.DataArray]:
+    """Forecast the same origin by the last observed reading and by the historical average."""
+    parts = _parts(forecaster, open_dataset(name))
+    num_train_steps = len(parts.train) + forecaster.config.data.history_steps - 1
+    found = {}
+    for kind in (LastObserved, HistoricalAverage):
+        fitted = _fit_baseline(kind, name, num_train_steps)
+        values = fitted.predict(np.array([step]), horizon_steps=forecast.sizes["horizon"])
+        found[kind.label] = forecast["forecast"].copy(data=values.astype(np.float32))
+    return found
+
+
+@lru_cache(maxsize=8)
+def _fit_baseline(kind: type, name: str, num_train_steps: int) -> LastObserved | HistoricalAverage:
+    return kind(open_dataset(name), num_train_steps=num_train_steps)
+
+
+def _parts(forecaster: Forecaster, dataset: xr.Dataset) -> Split:
+    data = forecaster.config.data
+    return split_windows(
+        dataset.sizes["time"],
+        history_steps=data.history_steps,
+        horizon_steps=data.horizon_steps,
+        split=data.split,
+    )
+
+
+def _part(forecaster: Forecaster, dataset: xr.Dataset, step: int) -> str:
+    """Name the part of the data that an origin lies in, as the model was trained."""
+    parts = _parts(forecaster, dataset)
+    start = step - forecaster.config.data.history_steps + 1
+    if start < parts.train.stop:
+        return "training"
+    return "validation" if start < parts.validation.stop else "test"
+
+
+def compare_scores(forecaster: Forecaster, reference: Forecaster | None) -> pd.DataFrame | None:
+    """Put the test error of a run beside that of another, at a few lead times.
+
+    Args:
+        forecaster: The run.
+        reference: The run it is compared with, of the same dataset.
+
+    Returns:
+        Index: lead time in minutes as text, and `mean`; columns `mae` and `last value`, and, with
+        a reference, `reference` and `difference` (positive: the run is worse), in the units of the
+        data. None where the run was not evaluated.
+    """
+    scores = forecaster.scores
+    if scores is None:
+        return None
+    columns = {"mae": scores["mae"].isel(model=0)}
+    if "last observed value" in scores["model"].values:
+        columns["last value"] = scores["mae"].sel(model="last observed value")
+    other = reference.scores if reference is not None else None
+    if other is not None and other.sizes["horizon"] == scores.sizes["horizon"]:
+        columns["reference"] = other["mae"].isel(model=0)
+        columns["difference"] = columns["mae"] - columns["reference"]
+    frame = pd.DataFrame({name: values.values for name, values in columns.items()})
+    frame.index = [f"{minutes:g} min" for minutes in scores["lead_minutes"].values]
+    steps = [i for i in (0, 2, 5, 11) if i < len(frame)] or [0]
+    shown = frame.iloc[steps]
+    mean = frame.mean().to_frame(f"mean of {len(frame)}").T
+    return pd.concat([shown, mean])

@@ -1,0 +1,233 @@
+"""What is selected, and the evidence for it: parameters without any widget."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import param
+
+from explorer.catalog import BUNDLED, bundled_variants, find_runs, runs_root
+
+if TYPE_CHECKING:  # the packages behind it take seconds to import: after the first paint
+    from explorer.evidence import Evidence, Request
+
+__all__ = ["LINKED", "ExplorerState", "describe"]
+
+# Parameters that a link to the page restores, by their name in the address.
+LINKED = {
+    "dataset_name": "data",
+    "run": "run",
+    "variant": "variant",
+    "step": "step",
+    "node": "node",
+    "segment": "segment",
+    "topk": "k",
+    "head": "head",
+    "min_weight": "min",
+    "window": "window",
+    "dense": "dense",
+    "map_variable": "map",
+}
+AFTER_LOADING = ("node", "segment", "head")
+MAP_VARIABLES = {
+    "Forecast": "forecast",
+    "Measured": "target",
+    "Error": "error",
+    "Band width": "width",
+}
+
+
+class ExplorerState(param.Parameterized):
+    """The selection of one session. `update` computes the evidence; selecting a place slices it."""
+
+    dataset_name = param.Selector(objects=[], doc="Registered dataset.", label="Data")
+    run = param.Selector(
+        objects=[""], default="", doc="Bundled weights or a run folder.", label="Run"
+    )
+    variant = param.Selector(
+        objects=[""], default="", doc="Retrained ablation variant of the run.", label="Variant"
+    )
+    step = param.Integer(
+        None, bounds=(0, None), allow_None=True, label="Forecast time",
+        doc="Forecast origin as a step of the dataset; chosen by the page where it is None.",
+    )  # fmt: skip
+    node = param.Selector(objects=[""], default="", doc="Selected place.", label="Place")
+    segment = param.Integer(1, bounds=(1, 1), doc="Block of horizon steps.", label="Lead time")
+    topk = param.Integer(
+        None, bounds=(1, None), allow_None=True, label="k",
+        doc="Sources kept per forecast; as trained where it is None.",
+    )  # fmt: skip
+    head = param.Selector(
+        objects=["mean"], default="mean", doc="One attention head, or the mean.", label="Head"
+    )
+    min_weight = param.Number(
+        0.0, bounds=(0.0, 0.2), doc="Hide sources below this weight.", label="Smallest weight"
+    )
+    window = param.Boolean(
+        True, doc="Whether the recent local window is searched.", label="Local window"
+    )
+    dense = param.Boolean(
+        False, doc="Search every place and time step, without screening.", label="Search everything"
+    )
+    map_variable = param.Selector(
+        objects=MAP_VARIABLES, default="forecast", doc="What the map shows.", label="Map"
+    )
+    theme = param.Selector(objects=["light", "dark"], default="light", doc="Appearance.")
+    evidence = param.Parameter(None, doc="What is shown now; None before the first update.")
+    problem = param.String("", doc="What went wrong and what to do; empty where nothing did.")
+    notice = param.String("", doc="A word about the selection, for example a link that missed.")
+
+    def __init__(self, *, root: Path | None = None, **params: Any) -> None:
+        self.root = runs_root() if root is None else Path(root)
+        self._later: dict[str, Any] = {}
+        super().__init__(**params)
+
+    def connect(self, names: Mapping[str, str], query: Mapping[str, Any] | None = None) -> None:
+        """Offer the datasets, then choose what a link asks for.
+
+        Args:
+            names: Titles of the datasets by name; the first is the default.
+            query: Parameters of a link, by their name in the address; what does not fit is left
+                out and named in `notice`.
+        """
+        complaints: list[str] = []
+        self.param.dataset_name.objects = dict(zip(names.values(), names, strict=True))
+        wanted = {name: query[key] for name, key in LINKED.items() if key in (query or {})}
+        self._choose("dataset_name", wanted.pop("dataset_name", None), complaints)
+        if not self.dataset_name:
+            self.dataset_name = next(iter(names))
+        for name in ("run", "variant"):
+            self._choose(name, wanted.pop(name, None), complaints)
+        self._later = {name: wanted.pop(name) for name in AFTER_LOADING if name in wanted}
+        for name, value in wanted.items():
+            self._choose(name, value, complaints)
+        self.notice = " ".join(complaints)
+
+    def _choose(self, name: str, value: Any, complaints: list[str]) -> None:
+        if value is None or value == getattr(self, name):
+            return
+        if name == "head":
+            value = str(value)
+        try:
+            self.param.update(**{name: value})
+        except (ValueError, TypeError):
+            complaints.append(
+                f"The link asks for {LINKED[name]}={str(value)[:40]!r}, which is not there; "
+                f"showing {LINKED[name]}={getattr(self, name)!r}."
+            )
+
+    @param.depends("dataset_name", watch=True)
+    def _restart(self) -> None:
+        # Steps and sources of one dataset say nothing about another.
+        self.param.update(step=None, topk=None)
+        self.refresh_runs()
+
+    def refresh_runs(self) -> None:
+        """Look for runs of the dataset again, and keep the chosen one if it is still there."""
+        folders = [run for run in find_runs(self.root) if run.dataset == self.dataset_name]
+        labels = {f"{run.name} ({run.variant})": run.name for run in folders if run.has_weights}
+        if bundled_variants(self.dataset_name):
+            labels = {"Bundled weights": BUNDLED, **labels}
+        self.param.run.objects = labels or {"no trained run": ""}
+        if self.run not in self.param.run.objects:
+            self.run = next(iter(labels.values()), "")
+        self._offer_variants()
+
+    @param.depends("run", watch=True)
+    def _offer_variants(self) -> None:
+        if self.run == BUNDLED:
+            variants = bundled_variants(self.dataset_name)
+        else:
+            variants = [run.variant for run in find_runs(self.root) if run.name == self.run] or [""]
+        self.param.variant.objects = variants
+        if self.variant not in variants:
+            self.variant = variants[0]
+
+    def variants_of_bundle(self) -> list[str]:
+        """List the variants of the dataset that come with the package."""
+        return bundled_variants(self.dataset_name)
+
+    def request(self) -> "Request":
+        """Give what forecast and alignment are to be computed for."""
+        from explorer.evidence import Request
+
+        return Request(
+            dataset=self.dataset_name,
+            run=self.run,
+            variant=self.variant,
+            root=self.root,
+            step=self.step,
+            topk=self.topk,
+            window=self.window,
+            dense=self.dense,
+            node=self.node,
+        )
+
+    def needs_update(self) -> bool:
+        """Say whether the evidence is of another request; a place that is there needs none."""
+        if self.evidence is None:
+            return True
+        asked, shown = self.request(), self.evidence.request
+        if self.evidence.alignment is None or self.evidence.has_alignment(self.node):
+            asked = asked.at(shown.node)
+        return asked != shown
+
+    def show(self, evidence: "Evidence") -> None:
+        """Take new evidence and fit the ranges of the selection to it.
+
+        Args:
+            evidence: Computed for a request of this state.
+        """
+        from explorer.evidence import default_node
+
+        complaints: list[str] = []
+        nodes = evidence.dataset["node"].values.tolist()
+        changes: dict[str, Any] = {"step": evidence.request.step, "topk": evidence.request.topk}
+        with param.parameterized.batch_call_watchers(self):
+            self.param.node.objects = nodes
+            self.param.segment.bounds = (1, evidence.num_segments)
+            heads = ["mean", *map(str, range(evidence.num_heads))]
+            self.param.head.objects = heads
+            changes["segment"] = min(self.segment, evidence.num_segments)
+            changes["head"] = self.head if self.head in heads else "mean"
+            changes["node"] = self.node if self.node in nodes else default_node(evidence)
+            self.param.update(**changes)
+            for name in AFTER_LOADING:
+                self._choose(name, self._later.pop(name, None), complaints)
+            self.evidence, self.problem = evidence, ""
+        if complaints:
+            self.notice = " ".join([self.notice, *complaints]).strip()
+
+    def compute(self) -> "Evidence":
+        """Compute the evidence for the present request, without changing anything.
+
+        Raises:
+            ValueError: The run or data cannot be read, or do not fit.
+            FileNotFoundError: The data is not on this machine.
+        """
+        from explorer.evidence import load_evidence
+
+        return load_evidence(self.request(), self.evidence)
+
+    def update(self) -> None:
+        """Compute and show the evidence; a problem becomes a message and keeps what was shown."""
+        try:
+            evidence = self.compute()
+        except (ValueError, OSError, RuntimeError, KeyError) as error:
+            self.problem = describe(error)
+            return
+        self.show(evidence)
+
+
+def describe(error: BaseException) -> str:
+    """Turn an error into a message; those of the package already say what to do.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        One or two sentences.
+    """
+    if isinstance(error, ValueError | FileNotFoundError):
+        return str(error)
+    return f"{type(error).__name__}: {error}. Choose another run or data set, or start again."

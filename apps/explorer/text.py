@@ -1,0 +1,181 @@
+"""Pieces of HTML for what is read rather than plotted; every word from data is escaped."""
+
+from html import escape
+
+import pandas as pd
+import xarray as xr
+
+from explorer.evidence import Evidence
+from stviz import alignment_table, prepare_alignment
+from stviz.theme import Theme, pick_colors
+
+__all__ = ["comparison_html", "empty_html", "sources_html", "trust_html"]
+
+
+def empty_html(title: str, text: str, colors: Theme) -> str:
+    """Say why there is nothing to see, and what to do.
+
+    Args:
+        title: A few words.
+        text: One or two sentences.
+        colors: The theme.
+
+    Returns:
+        HTML that fills its place.
+    """
+    return (
+        f'<div style="height:100%;display:flex;flex-direction:column;justify-content:center;'
+        f"align-items:center;text-align:center;padding:24px;box-sizing:border-box;"
+        f'color:{colors.muted}"><div style="font-size:16px;font-weight:600;color:{colors.text};'
+        f'margin-bottom:8px">{escape(title)}</div><div style="max-width:44ch;line-height:1.45">'
+        f"{escape(text)}</div></div>"
+    )
+
+
+def sources_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
+    """List the sources of the selected forecast, strongest first, with a bar for the weight.
+
+    Args:
+        evidence: With an alignment that holds the place.
+        selected: `node`, `segment`, `head` and `min_weight`, as for `alignment_table`.
+        colors: The theme.
+
+    Returns:
+        An HTML table.
+    """
+    table = alignment_table(evidence.alignment, topk=200, **selected)
+    reading = table.columns[-1]
+    largest = float(table["weight (%)"].max() or 1.0) if len(table) else 1.0
+    fills = pick_colors(
+        table["weight (%)"], stops=colors.weight, limits=(0, largest), missing=colors.gap
+    )
+    rows = [
+        _source_row(rank, row, reading, fill, largest, selected["node"])
+        for (rank, row), fill in zip(table.iterrows(), fills, strict=True)
+    ]
+    heads = ("", "place", "clock", "lag", "distance", "weight", "found in", escape(reading))
+    cells = "".join(f"<th>{head}</th>" for head in heads)
+    body = "".join(rows) or '<tr><td colspan="8">No source has that much weight.</td></tr>'
+    return (
+        f"{_style(colors)}<div class='frame'><table><thead><tr>{cells}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _source_row(
+    rank: object, row: pd.Series, reading: str, fill: str, largest: float, node: str
+) -> str:
+    weight, place, clock = (
+        float(row["weight (%)"]),
+        str(row["place"]),
+        escape(str(row["time"])[-5:]),
+    )
+    value = f"{row[reading]:.1f}" if pd.notna(row[reading]) else "none"
+    shape = "\N{BLACK CIRCLE}" if row["found in"] == "window" else "\N{BLACK DIAMOND}"
+    name = f"<b>{escape(place)}</b>" if place == node else escape(place)
+    bar = f"width:{100 * weight / largest:.0f}%;background:{fill}"
+    return (
+        f"<tr><td class='rank'>{rank}</td><td>{name}</td><td>{clock}</td>"
+        f"<td class='num'>{row['lag (min)']:g} min</td>"
+        f"<td class='num'>{row['distance (km)']:.1f} km</td>"
+        f"<td class='weight'><span class='bar'><i style='{bar}'></i></span>{weight:.1f} %</td>"
+        f"<td><span style='color:{fill}'>{shape}</span> {escape(str(row['found in']))}</td>"
+        f"<td class='num'>{value}</td></tr>"
+    )
+
+
+def trust_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
+    """State how much of the attention the picture holds, and on simulated data whether it is true.
+
+    Args:
+        evidence: With an alignment that holds the place.
+        selected: `node`, `segment`, `head` and `min_weight`, as for `prepare_alignment`.
+        colors: The theme.
+
+    Returns:
+        One line of HTML.
+    """
+    sources = prepare_alignment(evidence.alignment, **selected)
+    at, asked = sources.attrs, evidence.request
+    facts = [
+        _fact(f"{at['covered_mass']:.0%}", "of dense attention covered", colors),
+        _fact(f"{at['shown_weight']:.0%}", f"of the weight shown, {len(sources)} sources", colors),
+        _fact(f"k = {at['topk']}", "as trained" if asked.topk is None else "changed live", colors),
+    ]
+    hits = evidence.hits
+    if hits is not None and hits.num_scored:
+        facts.append(
+            _fact(
+                f"{hits.hit_rate:.0%}",
+                f"of {hits.num_scored} forecasts here: true cause in the Top-8 "
+                f"(chance {hits.chance:.0%}, nearest places {hits.nearest:.0%})",
+                colors,
+            )
+        )
+    return f"<div class='trust' style='line-height:1.5'>{' '.join(facts)}</div>"
+
+
+def _fact(number: str, words: str, colors: Theme) -> str:
+    return (
+        f"<span style='white-space:nowrap;margin-right:14px;color:{colors.muted};font-size:12px'>"
+        f"<b style='color:{colors.text};font-size:13px'>{escape(number)}</b> {escape(words)}</span>"
+    )
+
+
+def comparison_html(
+    table: pd.DataFrame | None, names: tuple[str, str], attrs: xr.Dataset, colors: Theme
+) -> str:
+    """Show the test error of a run beside a reference, with signed differences.
+
+    Args:
+        table: From `compare_scores`.
+        names: Of the run and of the reference.
+        attrs: The scores, for units and protocol.
+        colors: The theme.
+
+    Returns:
+        An HTML table with a sentence.
+    """
+    if table is None:
+        return f"<p style='color:{colors.muted};font-size:12px;margin:0'>Not scored yet.</p>"
+    run, reference = map(escape, names)
+    heads, labels = ["mae"], [run]
+    if "reference" in table and run != reference:
+        heads += ["reference", "difference"]
+        labels += [reference, "difference"]
+    if "last value" in table:
+        heads.append("last value")
+        labels.append("last value")
+    body = ""
+    for lead, row in table.iterrows():
+        cells = "".join(_score_cell(name, float(row[name]), colors) for name in heads)
+        body += f"<tr><td>{escape(str(lead))}</td>{cells}</tr>"
+    head = "".join(f"<th class='num'>{label}</th>" for label in labels)
+    units = escape(str(attrs.attrs.get("units", "")))
+    return (
+        f"{_style(colors)}<table class='scores'><thead><tr><th>MAE, {units}</th>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _score_cell(name: str, value: float, colors: Theme) -> str:
+    if name != "difference":
+        return f"<td class='num'>{value:.2f}</td>"
+    color = colors.text if abs(value) < 0.005 else (colors.error[-2 if value > 0 else 1])
+    return f"<td class='num' style='color:{color};font-weight:600'>{value:+.2f}</td>"
+
+
+def _style(colors: Theme) -> str:
+    return f"""<style>
+    .frame {{ height: 100%; overflow: auto; }}
+    table {{ border-collapse: collapse; width: 100%; font-size: 12px; color: {colors.text}; }}
+    th {{ position: sticky; top: 0; background: {colors.paper}; color: {colors.muted};
+      text-align: left; font-weight: 500; padding: 3px 8px; white-space: nowrap; z-index: 1; }}
+    td {{ padding: 2px 8px; white-space: nowrap; border-top: 1px solid {colors.grid}; }}
+    td.num, th.num {{ text-align: right; font-variant-numeric: tabular-nums; }}
+    td.rank {{ color: {colors.muted}; }}
+    .scores td, .scores th {{ padding: 2px 4px; }}
+    td.weight {{ min-width: 110px; }}
+    .bar {{ display: inline-block; width: 60px; height: 9px; margin-right: 6px; }}
+    .bar i {{ display: block; height: 100%; border-radius: 2px; }}
+    </style>"""
