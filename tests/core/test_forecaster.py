@@ -1,0 +1,249 @@
+"""Forecasts and alignments of a trained run: no peeking, switches, and refused questions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_runs import HISTORY, NODES, dataset_of, rhythm
+
+from sttrans_core.runs import RunError
+from sttrans_core.schema import SchemaError
+
+
+def _at(dataset: xr.Dataset, step: int) -> np.datetime64:
+    return dataset["time"].values[step]
+
+
+@settings(max_examples=10)
+@given(origin=st.integers(HISTORY - 1, 190), seed=st.integers(0, 999), cut=st.booleans())
+def test_the_future_cannot_be_seen(trained, series, origin, seed, cut):
+    changed = series.copy(deep=True)
+    noise = np.random.default_rng(seed).normal(size=changed["target"][origin + 1 :].shape)
+    changed["target"][origin + 1 :] = np.where(noise > 1, np.nan, 1000 * noise)
+    if cut:  # or is not there at all
+        changed = changed.isel(time=slice(origin + 1))
+    time = _at(series, origin)
+    before, after = (trained.forecast(some, [time]) for some in (series, changed))
+    for name in ("forecast", "lower", "upper"):
+        xr.testing.assert_identical(before[name], after[name])
+    alignments = [trained.align(some, time, ["s3"]) for some in (series, changed)]
+    xr.testing.assert_identical(*alignments)
+
+
+@settings(max_examples=5)
+@given(origin=st.integers(60, 190), seed=st.integers(0, 999))
+def test_what_is_older_than_the_history_does_not_matter(trained, series, origin, seed):
+    changed = series.copy(deep=True)
+    old = changed["target"][: origin + 1 - HISTORY]
+    changed["target"][: origin + 1 - HISTORY] = np.random.default_rng(seed).normal(size=old.shape)
+    before, after = (trained.forecast(some, [_at(series, origin)]) for some in (series, changed))
+    xr.testing.assert_identical(before, after)
+
+
+def test_the_last_step_is_the_default_origin(trained, series):
+    xr.testing.assert_identical(
+        trained.forecast(series), trained.forecast(series, [_at(series, -1)])
+    )
+    assert trained.forecast(series)["target"].isna().all()
+
+
+def test_many_origins_are_as_many_forecasts(trained, series):
+    # More than one batch of 64, in any order.
+    times = series["time"].values[np.random.default_rng(0).permutation(np.arange(6, 199))[:131]]
+    together = trained.forecast(series, times)
+    assert np.array_equal(together["time"].values, times)
+    for row in (0, 63, 64, 130):
+        alone = trained.forecast(series, [times[row]])
+        np.testing.assert_allclose(together["forecast"][row], alone["forecast"][0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [str, pd.Timestamp, np.datetime64])
+def test_times_come_in_any_form(trained, series, kind):
+    time = _at(series, 100)
+    xr.testing.assert_identical(
+        trained.forecast(series, [kind(str(time))]), trained.forecast(series, [time])
+    )
+    xr.testing.assert_identical(
+        trained.align(series, kind(str(time)), ["s1"]), trained.align(series, time, ["s1"])
+    )
+
+
+def test_places_are_explained_in_the_order_asked_for(trained, series):
+    everyone = trained.align(series, _at(series, 50))
+    assert everyone["query_node"].values.tolist() == series["node"].values.tolist()
+    some = trained.align(series, _at(series, 50), ["s9", "s0"])
+    expected = everyone.sel(query_node=["s9", "s0"])
+    assert np.array_equal(some["source_node"], expected["source_node"])
+    np.testing.assert_allclose(some["weight"], expected["weight"], atol=1e-5)
+
+
+@pytest.mark.parametrize("topk", [1, 3, 5, 35])
+def test_another_k_keeps_the_best(trained, series, topk):
+    # 35 are all candidates: the 7 steps of 3 + 2 nodes.
+    alignment = trained.align(series, _at(series, 50), ["s4"], topk=topk)
+    everything = trained.align(series, _at(series, 50), ["s4"], topk=35)
+    assert alignment.sizes["source"] == alignment.attrs["topk"] == topk
+    covered, whole = (some["covered_mass"].values for some in (alignment, everything))
+    assert (covered <= whole + 1e-6).all()
+    if topk < 35:
+        assert (covered < whole).all()
+
+
+def test_without_the_window_nothing_is_in_it(trained, series):
+    alignment = trained.align(series, _at(series, 50), window=False)
+    assert not alignment["in_window"].any()
+    assert alignment.attrs["window_nodes"] == 0
+    assert trained.align(series, _at(series, 50))["in_window"].any()
+
+
+def test_dense_candidates_cover_at_least_as_much(trained, series):
+    sparse = trained.align(series, _at(series, 50), topk=5)
+    dense = trained.align(series, _at(series, 50), topk=5, dense=True)
+    assert (dense["covered_mass"].mean("head") >= sparse["covered_mass"].mean("head") - 0.05).all()
+    everything = trained.align(series, _at(series, 50), dense=True, topk=HISTORY * NODES)
+    assert np.allclose(everything["covered_mass"], 1.0, atol=1e-5)
+
+
+def test_hidden_readings_say_nothing(trained, series):
+    changed = series.copy(deep=True)
+    changed["target"][:, 4] = 7.0
+    changed["target"][50 - 2] = 90.0  # history step 4 of 0 .. 6
+    alignments = [
+        trained.align(some, _at(series, 50), mask_nodes=["s4"], mask_steps=[4])
+        for some in (series, changed)
+    ]
+    readings = ["source_value"]
+    xr.testing.assert_identical(*(some.drop_vars(readings) for some in alignments))
+    some = alignments[0]
+    kept = some["valid"].values
+    assert not (some["source_node"].values[kept] == "s4").any()
+    assert not (some["source_step"].values[kept] == 4).any()
+
+
+def test_hiding_everything_leaves_no_alignment(trained, series):
+    alignment = trained.align(series, _at(series, 50), ["s4"], mask_steps=range(HISTORY))
+    assert not alignment["valid"].any()
+    assert (alignment["weight"] == 0).all()
+    assert (alignment["covered_mass"] == 0).all()
+
+
+@settings(max_examples=10)
+@given(st.integers(HISTORY - 1, 198))
+def test_missing_readings_are_never_aligned_to(trained, origin):
+    dataset = rhythm(missing=0.6, seed=5)
+    alignment = trained.align(dataset, _at(dataset, origin))
+    kept = alignment["valid"].values
+    assert np.isfinite(alignment["source_value"].values[kept]).all()
+    total = alignment["weight"].sum("source")
+    assert np.allclose(total, np.broadcast_to(kept.any(-1)[..., None], total.shape), atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [0, HISTORY - 2])
+def test_an_origin_without_history_is_refused(trained, series, step):
+    sentence = (
+        r"origin must be a time of the dataset with 7 steps of history, 2024-01-01 00:30:00 to "
+        r"2024-01-01 16:30:00; got .*\. Choose a time in that range"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        trained.forecast(series, [_at(series, step)])
+    with pytest.raises(ValueError, match=sentence):
+        trained.align(series, _at(series, step))
+
+
+@pytest.mark.parametrize("time", ["2024-01-01T00:31", "2030-01-01", "2024-01-01T16:35"])
+def test_an_origin_outside_the_dataset_is_refused(trained, series, time):
+    sentence = rf"origin must be a time of the dataset .*; got {time[:10]}.*Choose a time in that"
+    with pytest.raises(ValueError, match=sentence):
+        trained.forecast(series, [_at(series, 50), time])
+    with pytest.raises(ValueError, match=sentence):
+        trained.align(series, time)
+
+
+def test_unknown_places_are_refused(trained, series):
+    sentence = r"Nodes must be ids of the run; got 'x9'\. Its ids look like s0, s1, s2"
+    for arguments in ({"nodes": ["s1", "x9"]}, {"mask_nodes": ["x9"]}):
+        with pytest.raises(ValueError, match=sentence):
+            trained.align(series, _at(series, 50), **arguments)
+
+
+@pytest.mark.parametrize("step", [-1, HISTORY])
+def test_steps_outside_the_history_are_refused(trained, series, step):
+    sentence = rf"mask_steps must be between 0 and 6; got {step}\. Count steps from the oldest"
+    with pytest.raises(ValueError, match=sentence):
+        trained.align(series, _at(series, 50), mask_steps=[step])
+
+
+@pytest.mark.parametrize("topk", [0, HISTORY * NODES + 1])
+def test_k_outside_the_sources_is_refused(trained, series, topk):
+    sentence = rf"topk must be between 1 and the number of sources; got topk={topk} with 77 sources"
+    with pytest.raises(ValueError, match=sentence):
+        trained.align(series, _at(series, 50), topk=topk)
+
+
+def _other_nodes(series):
+    return series.assign_coords(node=[f"t{i}" for i in range(NODES)])
+
+
+def _fewer_nodes(series):
+    return series.isel(node=slice(5))
+
+
+def _another_order(series):
+    return series.isel(node=slice(None, None, -1))
+
+
+def _hourly(series):
+    readings = series["target"].values
+    return dataset_of(readings, interval="1h").assign_coords(
+        latitude=series["latitude"], longitude=series["longitude"]
+    )
+
+
+def _kilometres(series):
+    return series.assign_attrs(units="km/h")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (_other_nodes, r"run's 11 nodes in the same order; got 11 nodes with 't0'\. Select"),
+        (_fewer_nodes, r"run's 11 nodes in the same order; got 5 nodes with"),
+        (_another_order, r"run's 11 nodes in the same order; got 11 nodes with 'another order'"),
+        (_hourly, r"run's interval \(0 days 00:05:00\); got 0 days 01:00:00\. Resample or"),
+        (_kilometres, r"run's units \(mph\); got km/h\. Resample or convert it, or train on it"),
+    ],
+)
+def test_a_dataset_that_does_not_fit_is_refused(change, sentence, trained, series):
+    other = change(series)
+    with pytest.raises(RunError, match=sentence):
+        trained.forecast(other)
+    with pytest.raises(RunError, match=sentence):
+        trained.align(other, _at(other, 50))
+
+
+def test_a_dataset_without_its_contract_is_refused(trained, series):
+    with pytest.raises(SchemaError, match="strictly increasing"):
+        trained.forecast(series.isel(time=slice(None, None, -1)))
+
+
+def test_a_series_shorter_than_the_history_is_refused(trained, series):
+    sentence = "at least as long as the history; got 6 steps with history_steps=7"
+    with pytest.raises(ValueError, match=sentence):
+        trained.forecast(series.isel(time=slice(6)))
+
+
+@pytest.mark.xfail(reason="no origin and no place raise numpy's and torch's own sentences")
+def test_empty_questions_are_refused(trained, series):
+    with pytest.raises(ValueError, match="at least one"):
+        trained.forecast(series, [])
+    with pytest.raises(ValueError, match="at least one"):
+        trained.align(series, _at(series, 50), [])
+
+
+@pytest.mark.xfail(reason="a layer that is not there raises IndexError")
+@pytest.mark.parametrize("layer", [1, 7])
+def test_a_layer_that_is_not_there_is_refused(trained, series, layer):
+    with pytest.raises(ValueError, match="layer must be"):
+        trained.align(series, _at(series, 50), layer=layer)
