@@ -19,7 +19,7 @@ from stviz.cube_scene import (
 )
 from stviz.labels import clock, label_source, wrap_facts
 from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
-from stviz.theme import Theme, color_scale, get_theme
+from stviz.theme import Theme, color_scale, get_theme, rgba
 
 __all__ = ["plot_alignment_cube"]
 
@@ -37,6 +37,7 @@ def plot_alignment_cube(
     min_weight: float = 0.0,
     dataset: xr.Dataset | None = None,
     focus: bool = True,
+    basemap: bool = True,
     uirevision: str = "alignment-cube",
     theme: str | Theme = "light",
     width: int | None = None,
@@ -58,14 +59,15 @@ def plot_alignment_cube(
         dataset: The dataset behind it, for all sensors and their roads on the floor and for the
             outline of the recent window.
         focus: Zoom the floor to the sources, the target and its window; False shows all sensors.
+        basemap: Draw the coast and state lines on the floor.
         uirevision: The camera survives an update while this stays the same.
         theme: "light", "dark" or a `Theme`.
         width: Pixels; None fills the place where the figure is put.
         height: Pixels; None fills.
 
     Returns:
-        A Plotly figure; the traces are named floor, roads, sensors, own history, target and so on
-        in `trace.meta`.
+        A Plotly figure; the traces are named in `trace.meta`: floor, roads, sensors, own history,
+        target, sources window, sources global and so on.
 
     Raises:
         ValueError: The node, segment, head or theme is not there, or a limit is out of range.
@@ -77,7 +79,7 @@ def plot_alignment_cube(
     frame = measure_frame(sources, dataset=dataset, focus=focus)
     sources = frame.unwrap(sources)
     traces = [
-        *draw_floor(frame, dataset, colors),
+        *draw_floor(frame, dataset, colors, basemap=basemap),
         *_draw_shadows(frame, sources, colors),
         *draw_window(frame, dataset, sources, colors),
         *draw_now(frame, colors),
@@ -94,7 +96,9 @@ def plot_alignment_cube(
     if not len(sources):
         text = f"No source has a weight of at least {min_weight:g}."
         notes.append(_note(text, y=0.9, anchor="top", colors=colors))
-    layout = frame_scene(frame, sources, colors) | {
+    layout = frame_scene(frame, sources, colors)
+    layout["scene"]["annotations"] = [_name_target(frame, sources, colors)]
+    layout |= {
         "title": {
             "text": f"<b>{escape(title)}</b>",
             "font": {"size": 15, "color": colors.text},
@@ -119,9 +123,9 @@ def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[dict]:
     units = sources.attrs["units"]
     traces = []
     for part, (symbol, name) in SYMBOLS.items():
-        shown = sources[sources["found_in"] == part]
+        shown = sources.loc[sources["found_in"] == part]
         size = SMALLEST + (LARGEST - SMALLEST) * np.sqrt(shown["weight"].to_numpy() / largest)
-        text = [_describe(row, units) for row in shown.itertuples()]
+        text = [_describe(row, units) for row in shown.to_dict("records")]
         traces.append(
             scatter(
                 x=shown["longitude"],
@@ -162,14 +166,15 @@ def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[dict]:
     return traces
 
 
-def _describe(row, units: str) -> str:
-    reading = f"{row.reading:.1f} {escape(units)}" if np.isfinite(row.reading) else "no reading"
+def _describe(row: dict, units: str) -> str:
+    known = np.isfinite(row["reading"])
+    reading = f"{row['reading']:.1f} {escape(units)}" if known else "no reading"
     return (
-        f"<b>{escape(row.node)}</b><br>"
-        f"{clock(row.time)}: {row.minutes_behind:g} min before the forecast, "
-        f"lag {row.lag_minutes:g} min<br>"
-        f"{row.distance_km:.1f} km away, reading {reading}<br>"
-        f"weight {row.weight:.1%} (rank {row.rank}, {row.found_in})"
+        f"<b>{escape(row['node'])}</b><br>"
+        f"{clock(row['time'])}: {row['minutes_behind']:g} min before the forecast, "
+        f"lag {row['lag_minutes']:g} min<br>"
+        f"{row['distance_km']:.1f} km away, reading {reading}<br>"
+        f"weight {row['weight']:.1%} (rank {row['rank']}, {row['found_in']})"
     )
 
 
@@ -218,16 +223,13 @@ def _draw_target(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> list
             x=[x],
             y=[y],
             z=[frame.target_step],
-            mode="markers+text",
+            mode="markers",
             marker={
                 "size": 9,
                 "symbol": "square",
                 "color": colors.target,
                 "line": {"color": colors.paper, "width": 1.5},
             },
-            text=[f"<b>{name}</b>"],
-            textposition="middle right",
-            textfont={"color": colors.target, "size": 12},
             hovertemplate=f"<b>{name}</b>: the forecast {lead}<extra></extra>",
             name="forecast",
             meta="target",
@@ -268,9 +270,9 @@ def _draw_shadows(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> lis
                 "line": {"width": 0},
             },
             text=[
-                f"<b>{escape(row.node)}</b><br>{row.weight:.1%} of the weight over "
-                f"{row.steps} time steps<br>{row.distance_km:.1f} km away"
-                for row in places.itertuples()
+                f"<b>{escape(row['node'])}</b><br>{row['weight']:.1%} of the weight over "
+                f"{row['steps']} time steps<br>{row['distance_km']:.1f} km away"
+                for row in places.to_dict("records")
             ],
             hovertemplate="%{text}<extra></extra>",
             name="weight by place",
@@ -296,6 +298,20 @@ def _scale_weights(sources: pd.DataFrame, colors: Theme) -> dict:
             "tickformat": ".0%",
             "outlinewidth": 0,
         },
+    }
+
+
+def _name_target(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
+    return {
+        "x": frame.target[0],
+        "y": frame.target[1],
+        "z": frame.target_step,
+        "text": f"<b>{escape(sources.attrs['node'])}</b>",
+        "showarrow": False,
+        "xanchor": "left",
+        "xshift": 12,
+        "font": {"color": colors.target, "size": 13},
+        "bgcolor": rgba(colors.paper, 0.6),
     }
 
 

@@ -1,5 +1,7 @@
 """The alignment on the map: how much each place counts, summed over its time steps."""
 
+from collections.abc import Callable
+
 import holoviews as hv
 import numpy as np
 import pandas as pd
@@ -7,8 +9,8 @@ import xarray as xr
 
 from stviz.figures import finish, options
 from stviz.geography import to_mercator, unwrap_longitude
+from stviz.ground import draw_base, map_frame
 from stviz.labels import DOT, label_source
-from stviz.maps import map_frame, plot_base_map
 from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
 from stviz.theme import Theme, color_scale, get_theme
 
@@ -28,6 +30,7 @@ def plot_alignment_map(
     dataset: xr.Dataset | None = None,
     basemap: bool = True,
     tiles: str | None = None,
+    on_tap: Callable[[float, float], None] | None = None,
     theme: str | Theme = "light",
     width: int | None = 620,
     height: int | None = 440,
@@ -44,6 +47,8 @@ def plot_alignment_map(
         dataset: The dataset behind it, for all sensors, their roads and the frame of the map.
         basemap: Draw land, the lines between neighbouring sensors and a scale bar.
         tiles: URL template of map tiles, which needs the network; None stays offline.
+        on_tap: Called with the map coordinates of a tap, for `node_at`; it needs a live page, and
+            a figure that is updated keeps the one it began with.
         theme: "light", "dark" or a `Theme`.
         width: Pixels; None fills the place where the map is put.
         height: Pixels; None fills.
@@ -72,14 +77,14 @@ def plot_alignment_map(
     title, subtitle = describe_alignment(sources, alignment)
     frame = map_frame(ground)
     layers = [
-        plot_base_map(ground, basemap=basemap, tiles=tiles, theme=colors),
+        *draw_base(ground, basemap=basemap, tiles=tiles, colors=colors),
         _draw_others(where, colors),
         _draw_lines(places, at, colors),
         _draw_places(places, colors),
         *_draw_target(name, at, frame, colors),
     ]
     return finish(
-        hv.Overlay(layers).collate(),
+        hv.Overlay(layers),
         title=title,
         subtitle=f"size and colour: weight summed over time{DOT}{subtitle}",
         credit=label_source(alignment),
@@ -87,6 +92,7 @@ def plot_alignment_map(
         width=width,
         height=height,
         is_map=True,
+        on_tap=on_tap,
         bar="%",
         show_legend=False,
         **frame,

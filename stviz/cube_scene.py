@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from stviz.basemap import load_basemap
 from stviz.geography import map_bounds, nearest_nodes, sensor_edges, unwrap_longitude
 from stviz.theme import Theme, rgba
 
@@ -96,18 +97,23 @@ def measure_frame(
     return CubeFrame(**{**vars(frame), "target": (east, at["latitude"])})
 
 
-def draw_floor(frame: CubeFrame, dataset: xr.Dataset | None, colors: Theme) -> list[dict]:
-    """Draw the map on the floor: ground, lines between neighbouring sensors, sensors.
+def draw_floor(
+    frame: CubeFrame, dataset: xr.Dataset | None, colors: Theme, *, basemap: bool
+) -> list[dict]:
+    """Draw the map on the floor: ground, coast, lines between neighbouring sensors, sensors.
 
     Args:
         frame: The extent of the cube.
         dataset: The dataset with all sensors; only the ground is drawn when None.
         colors: The theme.
+        basemap: Draw the coast and state lines.
 
     Returns:
         Plotly traces.
     """
-    traces: list = [_plane(frame, frame.floor, colors.land, 1.0, "floor")]
+    traces = [_plane(frame, frame.floor, colors.land, 1.0, "floor")]
+    if basemap:
+        traces.append(_draw_coast(frame, colors))
     if dataset is None:
         return traces
     west, south, east, north = frame.bounds
@@ -142,6 +148,22 @@ def draw_floor(frame: CubeFrame, dataset: xr.Dataset | None, colors: Theme) -> l
         )
     )
     return traces
+
+
+def _draw_coast(frame: CubeFrame, colors: Theme) -> dict:
+    points = [np.empty((0, 2))]
+    for line in load_basemap(frame.bounds).boundary:
+        for part in getattr(line, "geoms", [line]):
+            points += [np.asarray(part.coords), np.full((1, 2), np.nan)]
+    path = np.concatenate(points)
+    return scatter(
+        x=gaps(path[:, 0]),
+        y=gaps(path[:, 1]),
+        z=np.full(len(path), frame.floor + 0.01),
+        mode="lines",
+        line={"color": colors.border, "width": 2},
+        meta="coast",
+    )
 
 
 def draw_now(frame: CubeFrame, colors: Theme) -> list[dict]:
@@ -213,7 +235,8 @@ def draw_window(
             x.append(corner[i, 0])
             y.append(corner[i, 1])
             z.append(level)
-        x.append(None), y.append(None), z.append(None)
+        for line in (x, y, z):
+            line.append(None)
     for i in range(4):
         x += [corner[i, 0], corner[i, 0], None]
         y += [corner[i, 1], corner[i, 1], None]
@@ -256,7 +279,7 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
     west, south, east, north = frame.bounds
     across = (east - west) * np.cos(np.radians((south + north) / 2))
     up = north - south
-    scale = 1.25 / max(across, up)
+    scale = 1.15 / max(across, up)
     minutes = sources.attrs["interval_minutes"]
     steps = _time_ticks(frame)
     axis = {
@@ -285,7 +308,7 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
             "aspectmode": "manual",
             "aspectratio": {"x": across * scale, "y": up * scale, "z": 0.85},
             "camera": {
-                "eye": {"x": 0.66, "y": -1.55, "z": 0.5},
+                "eye": {"x": 0.62, "y": -1.45, "z": 0.47},
                 "center": {"x": 0.0, "y": 0.0, "z": -0.2},
             },
             "bgcolor": colors.paper,

@@ -33,7 +33,7 @@ if (across < up * 0.999) {
   y.setv({start: middle - half, end: middle + half})
 }
 """
-SUBTITLE, CREDIT = "stviz-subtitle", "stviz-credit"
+SUBTITLE, CREDIT, TAPPED = "stviz-subtitle", "stviz-credit", "stviz-tapped"
 
 
 def options(element: Any, **values: Any) -> Any:
@@ -60,6 +60,7 @@ def finish(
     height: int | None,
     is_map: bool = False,
     bar: str = "",
+    on_tap: Callable[[float, float], None] | None = None,
     **values: Any,
 ) -> hv.Overlay:
     """Give an overlay its titles, colours and size.
@@ -74,6 +75,7 @@ def finish(
         height: Pixels; None fills.
         is_map: The axes are Web Mercator metres: label them in degrees and keep the aspect.
         bar: The unit at the ticks of the colour bar; "%" for shares of 1.
+        on_tap: Called with the coordinates of a tap, on a live page only.
         values: More options of the overlay.
 
     Returns:
@@ -86,10 +88,16 @@ def finish(
         size["height"] = height
     if width is None or height is None:
         size["responsive"] = True
+    if not is_map:
+        # Axes follow the data at every update; a map keeps the frame that the reader chose.
+        for layer in overlay:
+            options(layer, framewise=True, axiswise=True)
     if is_map:
         values |= {"xlabel": "longitude", "ylabel": "latitude"}
     values.setdefault("legend_opts", {"orientation": "horizontal", "padding": 4, "spacing": 12})
     hooks = [_decorate(title, wrap_facts(subtitle, width=width), credit, theme, is_map, bar)]
+    if on_tap is not None:
+        hooks.append(_listen(on_tap))
     return options(
         overlay,
         title=title,
@@ -126,6 +134,16 @@ def _decorate(
                         axis.formatter = MercatorTickFormatter(dimension=dimension)
 
     return decorate
+
+
+def _listen(on_tap: Callable[[float, float], None]) -> Callable[[Any, Any], None]:
+    def listen(plot: Any, _element: Any) -> None:
+        # Hooks run again at every update of a figure, which must not listen twice.
+        if TAPPED not in plot.state.tags:
+            plot.state.tags = [*plot.state.tags, TAPPED]
+            plot.state.on_event("tap", lambda event: on_tap(event.x, event.y))
+
+    return listen
 
 
 def _set_line(figure: Any, name: str, text: str, place: str, theme: Theme) -> None:

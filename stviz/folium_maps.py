@@ -10,7 +10,7 @@ import folium
 import numpy as np
 import pandas as pd
 import xarray as xr
-from branca.element import Element
+from branca.element import Element, Figure
 
 from stviz.basemap import load_basemap
 from stviz.geography import map_bounds, sensor_edges
@@ -157,17 +157,17 @@ def _add_sensors(figure: folium.Map, frame: pd.DataFrame, units: str, colors: Th
             "type": "Feature",
             "geometry": {
                 "type": "Point",
-                "coordinates": [round(row.longitude, 5), round(row.latitude, 5)],
+                "coordinates": [round(row["longitude"], 5), round(row["latitude"], 5)],
             },
             # The tooltip writes these into the page as HTML.
             "properties": {
-                "node": escape(row.node),
-                "forecast": escape(write(row.forecast)),
-                "target": escape(write(row.target)),
-                "color": row.color,
+                "node": escape(row["node"]),
+                "forecast": escape(write(row["forecast"])),
+                "target": escape(write(row["target"])),
+                "color": row["color"],
             },
         }
-        for row in frame.itertuples()
+        for row in frame.to_dict("records")
     ]
     outline = colors.text if colors.name == "light" else colors.muted
     folium.GeoJson(
@@ -223,5 +223,6 @@ def _add_words(
 <span>{ends[0]}</span><span>{ends[1]}</span><span>{ends[2]}</span></div></div>
 """
     root = figure.get_root()
-    root.title = escape(title)
-    root.html.add_child(Element(html))
+    if isinstance(root, Figure):
+        root.title = escape(title)
+        root.html.add_child(Element(html))

@@ -1,8 +1,11 @@
 """Distances, map coordinates and the lines between neighbouring sensors. Pure functions."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 import xarray as xr
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 __all__ = [
     "distance_km",
@@ -15,19 +18,22 @@ __all__ = [
     "unwrap_longitude",
 ]
 
+Numbers = float | Sequence[float] | np.ndarray | pd.Series
 EARTH_RADIUS_KM = 6371.0088
 MERCATOR_RADIUS_M = 6378137.0
 MERCATOR_MAX_LATITUDE = 85.05
 
 
-def distance_km(latitude, longitude, other_latitude, other_longitude) -> np.ndarray:
+def distance_km(
+    latitude: Numbers, longitude: Numbers, other_latitude: Numbers, other_longitude: Numbers
+) -> np.ndarray | np.floating:
     """Give the great-circle distance between places.
 
     Args:
-        latitude: Degrees north of the one place.
-        longitude: Degrees east of the one place.
-        other_latitude: Degrees north of the other; broadcasts against the first.
-        other_longitude: Degrees east of the other.
+        latitude: Numbers north of the one place.
+        longitude: Numbers east of the one place.
+        other_latitude: Numbers north of the other; broadcasts against the first.
+        other_longitude: Numbers east of the other.
 
     Returns:
         Distance in km.
@@ -41,13 +47,13 @@ def distance_km(latitude, longitude, other_latitude, other_longitude) -> np.ndar
     return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(share))
 
 
-def unwrap_longitude(longitude) -> np.ndarray:
+def unwrap_longitude(longitude: Numbers) -> np.ndarray:
     """Move longitudes by whole turns so that neighbours across the date line stay together.
 
     The turn is cut in the widest gap between the places, so that the map is as narrow as it can be.
 
     Args:
-        longitude: Degrees east, in any turn.
+        longitude: Numbers east, in any turn.
 
     Returns:
         The same places, all within 360 degrees from the west-most one; the west-most lies in
@@ -62,12 +68,12 @@ def unwrap_longitude(longitude) -> np.ndarray:
     return np.where(values < start, values + 360.0, values)
 
 
-def to_mercator(longitude, latitude) -> tuple[np.ndarray, np.ndarray]:
+def to_mercator(longitude: Numbers, latitude: Numbers) -> tuple[np.ndarray, np.ndarray]:
     """Project to Web Mercator, the coordinates of the map drawings.
 
     Args:
-        longitude: Degrees east.
-        latitude: Degrees north; cut at 85.05 degrees, where the projection ends.
+        longitude: Numbers east.
+        latitude: Numbers north; cut at 85.05 degrees, where the projection ends.
 
     Returns:
         Easting and northing in metres.
@@ -78,7 +84,7 @@ def to_mercator(longitude, latitude) -> tuple[np.ndarray, np.ndarray]:
     return easting, northing
 
 
-def from_mercator(x, y) -> tuple[np.ndarray, np.ndarray]:
+def from_mercator(x: float | np.ndarray, y: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn Web Mercator metres back into degrees.
 
     Args:
@@ -93,12 +99,14 @@ def from_mercator(x, y) -> tuple[np.ndarray, np.ndarray]:
     return longitude, latitude - 90.0
 
 
-def map_bounds(longitude, latitude, *, padding: float = 0.08) -> tuple[float, float, float, float]:
+def map_bounds(
+    longitude: Numbers, latitude: Numbers, *, padding: float = 0.08
+) -> tuple[float, float, float, float]:
     """Give the frame of a map around places, never empty and not too narrow.
 
     Args:
-        longitude: Degrees east, already unwrapped.
-        latitude: Degrees north.
+        longitude: Numbers east, already unwrapped.
+        latitude: Numbers north.
         padding: Share of the extent added on each side.
 
     Returns:
@@ -188,11 +196,12 @@ def sensor_edges(data: xr.Dataset, *, neighbours: int = 12, reach: float = 4.0) 
         return np.empty((0, 2), int)
     shrink = np.cos(np.radians(latitude.mean()))
     flat = np.stack([longitude * shrink, latitude], -1) * np.radians(1) * EARTH_RADIUS_KM
-    distance, near = cKDTree(flat).query(flat, k=min(neighbours + 1, count))
-    first = np.repeat(np.arange(count), near.shape[1])
+    tried = min(neighbours + 1, count)
+    distance, near = (np.asarray(part) for part in KDTree(flat).query(flat, k=tried))
+    first = np.repeat(np.arange(count), tried)
     second, length = near.reshape(-1), distance.reshape(-1)
-    forward = first < second
-    first, second, length = first[forward], second[forward], length[forward]
+    other = first != second
+    first, second, length = first[other], second[other], length[other]
     third = near[first]  # (edge, neighbour): only a neighbour of the first can be nearer to both
     to_first = np.linalg.norm(flat[third] - flat[first][:, None], axis=-1)
     to_second = np.linalg.norm(flat[third] - flat[second][:, None], axis=-1)
@@ -202,4 +211,5 @@ def sensor_edges(data: xr.Dataset, *, neighbours: int = 12, reach: float = 4.0) 
     spaced = length[keep & (length > 0.1 * np.median(length))]
     if spaced.size:
         keep &= length <= reach * np.median(spaced)
-    return np.stack([first[keep], second[keep]], -1)
+    pairs = np.sort(np.stack([first[keep], second[keep]], -1), axis=-1)
+    return np.unique(pairs, axis=0)

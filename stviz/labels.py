@@ -71,7 +71,7 @@ def pick_time(forecast: xr.Dataset, time: object | None) -> pd.Timestamp:
     """
     times = pd.DatetimeIndex(np.atleast_1d(forecast["time"].values))
     if time is None:
-        return times[-1]
+        return pd.Timestamp(times[-1])
     stamp = pd.Timestamp(time)
     if stamp not in times:
         raise ValueError(

@@ -1,16 +1,14 @@
 """Forecasts on a sensor map that needs no network: HoloViews over the bundled base map."""
 
-from collections.abc import Sequence
-from importlib.resources import files
+from collections.abc import Callable, Sequence
 
 import holoviews as hv
-import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stviz.basemap import load_basemap
 from stviz.figures import finish, options
-from stviz.geography import map_bounds, sensor_edges, to_mercator, unwrap_longitude
+from stviz.geography import to_mercator, unwrap_longitude
+from stviz.ground import draw_base, map_frame
 from stviz.labels import (
     DOT,
     clock,
@@ -23,7 +21,7 @@ from stviz.labels import (
 from stviz.prepare import prepare_forecast_map, value_limits
 from stviz.theme import Theme, color_scale, get_theme
 
-__all__ = ["map_frame", "plot_base_map", "plot_forecast_map"]
+__all__ = ["VARIABLE_TITLES", "plot_base_map", "plot_forecast_map"]
 
 VARIABLE_TITLES = {
     "forecast": "Forecast",
@@ -45,6 +43,7 @@ def plot_forecast_map(
     limits: tuple[float, float] | None = None,
     basemap: bool = True,
     tiles: str | None = None,
+    on_tap: Callable[[float, float], None] | None = None,
     theme: str | Theme = "light",
     width: int | None = 620,
     height: int | None = 440,
@@ -62,6 +61,8 @@ def plot_forecast_map(
             steps of the forecast, and symmetric around zero for errors.
         basemap: Draw land, the lines between neighbouring sensors and a scale bar.
         tiles: URL template of map tiles, which needs the network; None stays offline.
+        on_tap: Called with the map coordinates of a tap, for `node_at`; it needs a live page, and
+            a figure that is updated keeps the one it began with.
         theme: "light", "dark" or a `Theme`.
         width: Pixels; None fills the place where the map is put.
         height: Pixels; None fills.
@@ -108,7 +109,7 @@ def plot_forecast_map(
         active_tools=["wheel_zoom"],
     )
     layers = [
-        plot_base_map(forecast, basemap=basemap, tiles=tiles, theme=colors),
+        *draw_base(forecast, basemap=basemap, tiles=tiles, colors=colors),
         sensors,
         *_ring(frame, selected, forecast, colors),
     ]
@@ -119,7 +120,7 @@ def plot_forecast_map(
     if variable == "error":
         subtitle += f"{DOT}red: forecast too high"
     return finish(
-        hv.Overlay(layers).collate(),
+        hv.Overlay(layers),
         title=mark_simulated(f"{VARIABLE_TITLES[variable]} {quantity}, {lead}", forecast),
         bar=units,
         **map_frame(forecast),
@@ -129,6 +130,7 @@ def plot_forecast_map(
         width=width,
         height=height,
         is_map=True,
+        on_tap=on_tap,
         show_legend=False,
     )
 
@@ -136,127 +138,58 @@ def plot_forecast_map(
 def plot_base_map(
     data: xr.Dataset,
     *,
-    basemap: bool = True,
+    selected: str | Sequence[str] | None = None,
     tiles: str | None = None,
     theme: str | Theme = "light",
+    width: int | None = 620,
+    height: int | None = 440,
 ) -> hv.Overlay:
-    """Draw what lies under the sensors: land, their roads, places and a scale bar.
+    """Draw where the sensors are, without any values: the ground of every map here.
 
     Args:
         data: A dataset or forecast with sensor locations.
-        basemap: Draw land, the lines between neighbouring sensors, places and a scale bar.
+        selected: One or more sensors to ring and name.
         tiles: URL template of map tiles, which needs the network; None stays offline.
         theme: "light", "dark" or a `Theme`.
+        width: Pixels; None fills the place where the map is put.
+        height: Pixels; None fills.
 
     Returns:
-        A HoloViews overlay in Web Mercator metres whose frame holds all sensors.
+        A HoloViews overlay in Web Mercator metres.
+
+    Raises:
+        ValueError: A selected sensor or the theme is not there.
     """
     colors = get_theme(theme)
-    longitude = unwrap_longitude(data["longitude"].values)
-    latitude = data["latitude"].values.astype(float)
-    bounds = map_bounds(longitude, latitude)
-    layers: list[hv.Element] = []
-    if tiles is not None:
-        layers.append(options(hv.Tiles(tiles, name="Tiles"), level="underlay"))
-    elif basemap:
-        layers.append(_draw_land(bounds, colors))
-    if basemap:
-        layers.append(_draw_roads(data, longitude, latitude, colors))
-        if tiles is None:
-            if not data.attrs.get("synthetic"):
-                layers.append(_draw_places(bounds, colors))
-            layers += _draw_scale(bounds, colors)
-    return options(hv.Overlay(layers), **map_frame(data))
-
-
-def map_frame(data: xr.Dataset) -> dict[str, tuple[float, float]]:
-    """Give the frame of the map of some sensors.
-
-    Args:
-        data: A dataset or forecast with sensor locations.
-
-    Returns:
-        `xlim` and `ylim` in Web Mercator metres.
-    """
-    west, south, east, north = map_bounds(
-        unwrap_longitude(data["longitude"].values), data["latitude"].values.astype(float)
+    x, y = to_mercator(unwrap_longitude(data["longitude"].values), data["latitude"].values)
+    frame = pd.DataFrame({"x": x, "y": y, "node": data["node"].values.astype(str)})
+    sensors = options(
+        hv.Points(frame, ["x", "y"], ["node"], label="Sensors"),
+        color=colors.target,
+        line_color=colors.paper,
+        size=6,
+        tools=["hover"],
+        hover_tooltips=[("sensor", "@node")],
     )
-    (left, right), (bottom, top) = to_mercator([west, east], [south, north])
-    return {"xlim": (float(left), float(right)), "ylim": (float(bottom), float(top))}
-
-
-def _draw_land(bounds: tuple[float, float, float, float], colors: Theme) -> hv.Polygons:
-    west, south, east, north = bounds
-    # Wider than the frame, so that zooming out or a wide window still shows land.
-    wide = (
-        west - 4 * (east - west),
-        max(south - 4 * (north - south), -85.0),
-        east + 4 * (east - west),
-        min(north + 4 * (north - south), 85.0),
+    count = len(frame)
+    return finish(
+        hv.Overlay(
+            [
+                *draw_base(data, basemap=True, tiles=tiles, colors=colors),
+                sensors,
+                *_ring(frame, selected, data, colors),
+            ]
+        ),
+        title=mark_simulated(f"Where the {count} sensors are", data),
+        subtitle="lines join neighbours; they are not the road geometry",
+        credit=label_source(data),
+        theme=colors,
+        width=width,
+        height=height,
+        is_map=True,
+        show_legend=False,
+        **map_frame(data),
     )
-    rings = []
-    for shape in load_basemap(wide).geometry:
-        for part in getattr(shape, "geoms", [shape]):
-            if part.geom_type == "Polygon":
-                x, y = to_mercator(*np.asarray(part.exterior.coords).T)
-                rings.append({"x": x, "y": y})
-    land = hv.Polygons(rings, kdims=["x", "y"], label="Land")
-    return options(land, fill_color=colors.land, line_color=colors.border, line_width=0.8)
-
-
-def _draw_roads(
-    data: xr.Dataset, longitude: np.ndarray, latitude: np.ndarray, colors: Theme
-) -> hv.Segments:
-    edges = sensor_edges(data)
-    x, y = to_mercator(longitude, latitude)
-    ends = (x[edges[:, 0]], y[edges[:, 0]], x[edges[:, 1]], y[edges[:, 1]])
-    roads = hv.Segments(ends, kdims=["x", "y", "x2", "y2"], label="Roads")
-    return options(roads, color=colors.road, line_width=3, line_cap="round")
-
-
-def _draw_places(bounds: tuple[float, float, float, float], colors: Theme) -> hv.Labels:
-    west, south, east, north = bounds
-    with files("stviz.basemap").joinpath("places.csv").open("rb") as stream:
-        places = pd.read_csv(stream)
-    inside = places["longitude"].between(west, east) & places["latitude"].between(south, north)
-    largest = 3 if east - west < 0.8 else 2 if east - west < 2 else 1
-    shown = places[inside & (places["size"] <= largest)]
-    x, y = to_mercator(shown["longitude"].to_numpy(), shown["latitude"].to_numpy())
-    labels = hv.Labels((x, y, shown["name"].to_numpy()), kdims=["x", "y"], vdims="name")
-    return options(
-        labels.relabel("Places"),
-        text_color=colors.muted,
-        text_font_size="8pt",
-        text_font_style="italic",
-        text_baseline="top",
-        yoffset=-0.008 * float(np.ptp(to_mercator([west, east], [0, 0])[0])),
-    )
-
-
-def _draw_scale(
-    bounds: tuple[float, float, float, float], colors: Theme
-) -> tuple[hv.Segments, hv.Labels]:
-    west, south, east, north = bounds
-    metres_per_degree = 111_195.0 * np.cos(np.radians((south + north) / 2))
-    wished_km = (east - west) * metres_per_degree / 1000 / 5
-    power = 10.0 ** np.floor(np.log10(wished_km))
-    length_km = max(step for step in (1, 2, 5) if step * power <= wished_km) * power
-    degrees = length_km * 1000 / metres_per_degree
-    left, at = west + 0.03 * (east - west), south + 0.035 * (north - south)
-    (x0, x1), (y, _) = to_mercator([left, left + degrees], [at, at])
-    bar = options(
-        hv.Segments((x0, y, x1, y), kdims=["x", "y", "x2", "y2"], label="Scale"),
-        color=colors.text,
-        line_width=2.5,
-    )
-    text = hv.Labels(([(x0 + x1) / 2], [y], [f"{length_km:g} km"]), ["x", "y"], "name")
-    label = options(
-        text.relabel("Scale"),
-        text_color=colors.text,
-        text_font_size="8pt",
-        text_baseline="bottom",
-    )
-    return bar, label
 
 
 def _ring(

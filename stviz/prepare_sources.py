@@ -140,7 +140,7 @@ def sum_by_place(sources: pd.DataFrame) -> pd.DataFrame:
         the segment, weighted), found_in ("window", "global" or "both").
     """
     moment = sources.assign(moment=sources["weight"] * sources["lag_minutes"])
-    places = moment.groupby("node", sort=False, as_index=False).agg(
+    summed = moment.groupby("node", sort=False).agg(
         longitude=("longitude", "first"),
         latitude=("latitude", "first"),
         distance_km=("distance_km", "first"),
@@ -152,12 +152,12 @@ def sum_by_place(sources: pd.DataFrame) -> pd.DataFrame:
         found_in=("found_in", "first"),
         kinds=("found_in", "nunique"),
     )
-    places["found_in"] = places["found_in"].mask(places.pop("kinds") > 1, "both")
-    weight = places["weight"].to_numpy(float)
-    moment_sum = places.pop("moment").to_numpy(float)
-    places["lag_minutes"] = np.divide(
-        moment_sum, weight, out=np.full(weight.shape, np.nan), where=weight > 0
-    )
+    places = pd.DataFrame(summed)
+    mixed = places["kinds"].to_numpy() > 1
+    places["found_in"] = np.where(mixed, "both", places["found_in"].to_numpy())
+    weight, lag = (places[name].to_numpy(float) for name in ("weight", "moment"))
+    places["lag_minutes"] = np.divide(lag, weight, out=np.full_like(lag, np.nan), where=weight > 0)
+    places = places.drop(columns=["kinds", "moment"]).reset_index()
     places = places.sort_values("weight", ascending=False, kind="stable").reset_index(drop=True)
     places.attrs = dict(sources.attrs)
     return places

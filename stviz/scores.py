@@ -182,10 +182,11 @@ def plot_training(
             tips=[("epoch", "@x"), (label, f"@y{{0.000}} {units}")],
         )
     subtitle = "no epoch finished yet"
-    if frame["val_mae"].notna().any():
-        best = frame.loc[frame["val_mae"].idxmin()]
-        subtitle = f"best: {best['val_mae']:.3f} {units} at epoch {best['epoch']:g}"
-        mark = hv.Scatter(([best["epoch"]], [best["val_mae"]]), "x", "y")
+    scored = frame[["epoch", "val_mae"]].dropna().to_numpy(float)
+    if len(scored):
+        epoch, error = scored[np.argmin(scored[:, 1])].tolist()
+        subtitle = f"best: {error:.3f} {units} at epoch {epoch:g}"
+        mark = hv.Scatter(([epoch], [error]), "x", "y")
         layers.append(
             options(mark, color=colors.categories[0], size=12, marker="star", show_legend=False)
         )

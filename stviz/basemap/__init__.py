@@ -95,11 +95,11 @@ def _read_shapes(layer: str) -> tuple[np.ndarray, np.ndarray]:
         names = packed["states_name"] if layer == "states" else None
     rings = shapely.linearrings(points, indices=np.repeat(np.arange(length.size), length))
     outer = np.cumsum(~hole) - 1
-    shapes = shapely.polygons(rings[~hole])
+    shapes = np.asarray(shapely.polygons(rings[~hole]))
     with_holes = np.unique(outer[hole])
     for index in with_holes:
         shapes[index] = shapely.Polygon(rings[~hole][index], list(rings[hole & (outer == index)]))
-    shapes = shapely.make_valid(shapes)
+    shapes = np.asarray(shapely.make_valid(shapes))
     label = names[feature[~hole]] if names is not None else np.full(shapes.size, "Land")
     return label, shapes
 
