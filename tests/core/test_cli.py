@@ -177,7 +177,7 @@ def test_a_run_that_is_not_there_is_named(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.xfail(reason="--config silently wins over --variant, --preset and --dataset")
 def test_a_configuration_file_and_a_variant_contradict(monkeypatch, capsys, run_copy, tmp_path):
-    run = ("train", "--run-dir", tmp_path / "run", "--config", run_copy / "config.json")
+    run = ("train", "--run-dir", tmp_path / "new", "--config", run_copy / "config.json")
     assert "--config" in _refused(monkeypatch, capsys, *run, "--variant", "no_topk")
 
 

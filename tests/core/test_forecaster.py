@@ -46,7 +46,7 @@ def test_the_last_step_is_the_default_origin(trained, series):
     xr.testing.assert_identical(
         trained.forecast(series), trained.forecast(series, [_at(series, -1)])
     )
-    assert trained.forecast(series)["target"].isna().all()
+    assert np.isnan(trained.forecast(series)["target"]).all()
 
 
 def test_many_origins_are_as_many_forecasts(trained, series):
@@ -236,9 +236,9 @@ def test_a_series_shorter_than_the_history_is_refused(trained, series):
 
 @pytest.mark.xfail(reason="no origin and no place raise numpy's and torch's own sentences")
 def test_empty_questions_are_refused(trained, series):
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="must .*; got"):
         trained.forecast(series, [])
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="must .*; got"):
         trained.align(series, _at(series, 50), [])
 
 
