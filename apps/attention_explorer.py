@@ -10,6 +10,7 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+from bokeh.themes import Theme
 from explorer.catalog import find_runs
 from explorer.state import LINKED, ExplorerState, describe
 
@@ -42,7 +43,7 @@ class Explorer:
         }
         self.choice = pmui.RadioButtonGroup(
             options=list(self.pages), value="Explore", size="small", color="default",
-            sx={"& .MuiButtonBase-root": {"color": "inherit", "borderColor": "currentColor"}},
+            margin=(0, 16), sx=ON_BAR,
         )  # fmt: skip
         self.choice.param.watch(self._turn_to, "value")
         self.controls = pn.Column(
@@ -120,7 +121,9 @@ class Explorer:
         self.controls[:] = [Controls(self.state)]
         kinds = (MapView, AlignmentView, SeriesView, SourcesView, ScoresView)
         for card, kind in zip(self.views.values(), kinds, strict=True):
-            card[:] = [kind(self.state)]
+            view = kind(self.state)
+            card[:] = [view]
+            view.start()
         self.pages["Train"][:] = [TrainingPanel(self.state, on_open=self._open_run)]
         self._complain(self.state.problem)
         evidence = self.state.evidence
@@ -156,6 +159,15 @@ class Explorer:
             location.sync(self.state, LINKED)
 
 
+ON_BAR = {
+    "& .MuiToggleButton-root": {
+        "color": "#fff", "borderColor": "rgba(255, 255, 255, 0.5)", "py": "2px",
+        "textTransform": "none",
+        "&.Mui-selected, &.Mui-selected:hover": {
+            "color": "#fff", "backgroundColor": "rgba(255, 255, 255, 0.28)",
+        },
+    }
+}  # fmt: skip
 PLACES = {"map": HIGH, "alignment": HIGH, "series": LOW, "sources": LOW, "scores": "340px"}
 # The pages' own colours behind the figures, so that a figure has no edge.
 THEMES = {
@@ -208,4 +220,7 @@ def create_app(state: ExplorerState | None = None) -> pmui.Page:
 
 if pn.state.served:
     pn.extension("plotly")
+    # Named here, these parts of a figure are left by the page as stviz has coloured them.
+    own = ("Axis", "BaseColorBar", "Figure", "Grid", "Legend", "Title")
+    pn.state.curdoc.theme = Theme(json={"attrs": {name: {} for name in own}})
     create_app().servable()

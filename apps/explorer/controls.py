@@ -55,7 +55,12 @@ class Controls(Viewer):
             search_strategy="includes", **WIDE,
         )  # fmt: skip
         self.segment = pmui.RadioButtonGroup(
-            label="Minutes ahead", options={"-": 1}, value=1, color="primary", **WIDE
+            label="Minutes ahead",
+            options={"-": 1},
+            value=1,
+            color="primary",
+            **WIDE,
+            sx={"& .MuiToggleButton-root": {"py": "2px"}},
         )
         self.topk = pmui.IntSlider(
             label="k: sources kept", start=1, end=64, value=64,
@@ -169,7 +174,8 @@ class Controls(Viewer):
             self.min_weight,
             _caption("Live switches: the same weights, look elsewhere"),
             self.topk,
-            pn.Row(self.window, self.dense, margin=0, sizing_mode="stretch_width"),
+            self.window,
+            self.dense,
             sizing_mode="stretch_width",
             margin=0,
         )

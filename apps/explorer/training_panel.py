@@ -96,7 +96,9 @@ class TrainingPanel(Viewer):
         self.cancel.on_click(lambda _: self._try(self.jobs.cancel, self.run.value))
         self.resume.on_click(lambda _: self._try(self.jobs.resume, self.run.value))
         self.open.on_click(lambda _: self.on_open(self.run.value))
-        self.curve = pn.pane.HoloViews(sizing_mode="stretch_width", height=300, margin=(0, 10))
+        self.curve = pn.pane.HoloViews(
+            linked_axes=False, sizing_mode="stretch_width", height=300, margin=(0, 10)
+        )
         self.log = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 12))
 
     def _suggest_name(self) -> None:

@@ -22,7 +22,14 @@ from stviz.theme import get_theme
 
 __all__ = ["AlignmentView", "MapView", "ScoresView", "SeriesView", "SourcesView"]
 
+SMALL = {
+    "size": "small",
+    "margin": (6, 10, 0, 10),
+    "sx": {"& .MuiToggleButton-root": {"py": "1px", "px": "10px", "textTransform": "none"}},
+}
 FILL = {"width": None, "height": None}
+# Panes of one page would otherwise share axes that happen to have the same name.
+PANE = {"sizing_mode": "stretch_both", "margin": 0, "linked_axes": False}
 
 
 class _View(Viewer):
@@ -34,12 +41,19 @@ class _View(Viewer):
 
     state = param.ClassSelector(class_=ExplorerState, doc="The selection and its evidence.")
     watches = ("evidence", "node", "theme")
+    tools: tuple[pn.viewable.Viewable, ...] = ()
 
     def __init__(self, state: ExplorerState, **params: Any) -> None:
         super().__init__(state=state, **params)
         self.empty = pn.pane.HTML("", sizing_mode="stretch_both", margin=0, visible=False)
         self._build()
-        state.param.watch(self.refresh, list(self.watches))
+
+    def start(self) -> None:
+        """Draw for the first time, once it is on the page, and from then on at every change.
+
+        The page styles each figure that it takes in: drawn later, a figure keeps its own style.
+        """
+        self.state.param.watch(self.refresh, list(self.watches))
         self.refresh()
 
     def refresh(self, *_events: param.parameterized.Event) -> None:
@@ -75,7 +89,7 @@ class _View(Viewer):
         }
 
     def __panel__(self) -> pn.viewable.Viewable:
-        return pn.Column(self.filled, self.empty, sizing_mode="stretch_both", margin=0)
+        return pn.Column(*self.tools, self.filled, self.empty, sizing_mode="stretch_both", margin=0)
 
 
 class MapView(_View):
@@ -84,7 +98,8 @@ class MapView(_View):
     watches = ("evidence", "node", "theme", "segment", "map_variable")
 
     def _build(self) -> None:
-        self.filled = pn.pane.HoloViews(sizing_mode="stretch_both", margin=0)
+        self.tools = (pmui.RadioButtonGroup.from_param(self.state.param.map_variable, **SMALL),)
+        self.filled = pn.pane.HoloViews(**PANE)
         self._drawn: tuple[Any, ...] = ()
         self._base: tuple[Any, hv.Overlay | None] = (None, None)
 
@@ -138,7 +153,7 @@ class SeriesView(_View):
     """What was measured and forecast at the selected place."""
 
     def _build(self) -> None:
-        self.filled = pn.pane.HoloViews(sizing_mode="stretch_both", margin=0)
+        self.filled = pn.pane.HoloViews(**PANE)
         self._drawn: tuple[Any, ...] = ()
 
     def _draw(self) -> None:
@@ -183,25 +198,27 @@ class AlignmentView(_AlignmentViewBase):
     """Where and when the forecast looked: the cube and the map, with the line on trust."""
 
     def _build(self) -> None:
+        self.kind = pmui.RadioButtonGroup(options=["Space-time cube", "On the map"], **SMALL)
+        self.kind.value = "Space-time cube"
+        self.kind.param.watch(self.refresh, "value")
+        self.tools = (self.kind,)
+        # One pane for good: every further one would take another WebGL context.
         self.cube = pn.pane.Plotly(
-            sizing_mode="stretch_both", margin=0, config={"displaylogo": False}, min_height=200
+            sizing_mode="stretch_both", margin=0, config={"displaylogo": False}
         )
-        self.map = pn.pane.HoloViews(sizing_mode="stretch_both", margin=0)
+        self.map = pn.pane.HoloViews(**PANE, visible=False)
         self.trust = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10, 4, 10))
-        self.tabs = pmui.Tabs(
-            ("Space-time cube", self.cube),
-            ("On the map", self.map),
-            dynamic=True,
-            sizing_mode="stretch_both",
+        self.filled = pn.Column(
+            self.cube, self.map, self.trust, sizing_mode="stretch_both", margin=0
         )
-        self.tabs.param.watch(self.refresh, "active")
-        self.filled = pn.Column(self.tabs, self.trust, sizing_mode="stretch_both", margin=0)
 
     def _draw(self) -> None:
         state, alignment = self.state, self.state.evidence.alignment
         alignment = alignment.sel(query_node=[state.node])
         options = {**self._selected(), "dataset": state.evidence.dataset, "theme": state.theme}
-        if self.tabs.active == 0:
+        is_cube = self.kind.value == "Space-time cube"
+        self.cube.visible, self.map.visible = is_cube, not is_cube
+        if is_cube:
             self.cube.object = plot_alignment_cube(alignment, **options, **FILL)
         else:
             self.map.object = plot_alignment_map(alignment, **options, **FILL)
@@ -226,7 +243,7 @@ class ScoresView(_View):
     watches = ("evidence", "theme")
 
     def _build(self) -> None:
-        self.filled = pn.pane.HoloViews(sizing_mode="stretch_both", margin=0)
+        self.filled = pn.pane.HoloViews(**PANE)
 
     def _missing(self) -> tuple[str, str] | None:
         if (found := super()._missing()) is not None:
