@@ -236,9 +236,9 @@ def test_a_series_shorter_than_the_history_is_refused(trained, series):
 
 @pytest.mark.xfail(reason="no origin and no place raise numpy's and torch's own sentences")
 def test_empty_questions_are_refused(trained, series):
-    with pytest.raises(ValueError, match="must .*; got"):
+    with pytest.raises(ValueError, match=r"must .*; got"):
         trained.forecast(series, [])
-    with pytest.raises(ValueError, match="must .*; got"):
+    with pytest.raises(ValueError, match=r"must .*; got"):
         trained.align(series, _at(series, 50), [])
 
 
