@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sttrans_core.relation import FixedPosition, Geometry, LearnedPosition
 
-__all__ = ["Alignment", "SpatioTemporalAlignment", "topk_alignment"]
+__all__ = ["Alignment", "Selection", "SpatioTemporalAlignment", "topk_alignment"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Selection:
         topk: Sources kept per query; None keeps every candidate.
         dense: Every source is a candidate; the two fields below are then not used.
         screened_nodes: Nodes that the global screening admits per target, with all their steps.
-        window_nodes: Nearest nodes of the local window (0: no window).
+        window_nodes: Nearest other nodes in the local window (0: no window).
         window_steps: Most recent steps of the local window, to tell window from global sources.
     """
 
@@ -75,12 +75,14 @@ def topk_alignment(
 ) -> tuple[Float[Tensor, "batch query segment head value_dim"], Alignment | None]:
     """Attend from each query to the Top-k of its candidate sources.
 
-    A source is one (history step, node). The score of a source is
+    A source is one (history step, node) of another node: what the target's own history says is in
+    the query already. The score of a source is
     `q . (k + r(distance, bearing, lag)) / sqrt(dim)`. Candidates are the sources of the nodes in
-    the query's local window and of the nodes that the global screening admits: those whose mean
-    key is most similar to the query node's mean query. Of the candidates, the `topk` with the
-    highest score averaged over heads are kept, by index, so ties never admit more; each head
-    then takes the softmax over the kept ones. Missing observations are never candidates.
+    the query's local window and of the nodes that the global screening admits: those with the
+    highest score, averaged over their observed steps and over heads, for any segment of the
+    target. Of the candidates, the `topk` with the highest score averaged over heads are kept, by
+    index, so ties never admit more; each head then takes the softmax over the kept ones. Missing
+    observations are never candidates.
 
     Args:
         query: One vector per target node, horizon segment and head; scaled inside.
@@ -102,19 +104,20 @@ def topk_alignment(
         ValueError: `topk` is below 1 or above the number of sources.
 
     Source: Cai, "Improvement of spatio-temporal prediction model", alignment module. The
-    selection is shared by heads; screening by mean keys is ours.
+    selection is shared by heads; screening by mean scores is ours.
     """
     history, num_nodes = key.shape[1], key.shape[2]
-    if selection.topk is not None and not 1 <= selection.topk <= history * num_nodes:
+    num_sources = history * (num_nodes - 1)
+    if selection.topk is not None and not 1 <= selection.topk <= num_sources:
         raise ValueError(
             f"topk must be between 1 and the number of sources; got topk={selection.topk} with "
-            f"{history * num_nodes} sources ({history} steps x {num_nodes} nodes). "
+            f"{num_sources} sources ({history} steps x {num_nodes - 1} other nodes). "
             "Lower topk or pass a longer history."
         )
     if query_nodes is None:
         query_nodes = torch.arange(num_nodes, device=key.device)
     query = query / math.sqrt(query.shape[-1])
-    candidates = _candidate_nodes(query, key, observed, geometry, selection, query_nodes)
+    candidates = _candidate_nodes(query, key, observed, geometry, selection, position, query_nodes)
     if backend == "reference" or need_alignment:
         return _reference(
             query, key, value, observed, geometry, selection, position, query_nodes, candidates
@@ -131,25 +134,37 @@ def _candidate_nodes(
     observed: Bool[Tensor, "batch history node"],
     geometry: Geometry,
     selection: Selection,
+    position: LearnedPosition | FixedPosition,
     query_nodes: Int[Tensor, " query"],
 ) -> Int[Tensor, "#batch query candidate"] | None:
     """Give the candidate nodes of every query, window first; None where every node is one."""
     num_nodes = key.shape[2]
-    num_window = min(selection.window_nodes, num_nodes)
-    if selection.dense or num_window + selection.screened_nodes >= num_nodes:
+    if selection.dense or selection.window_nodes + selection.screened_nodes >= num_nodes - 1:
         return None
-    window = geometry.neighbours[query_nodes, :num_window]  # (Q, W)
+    window = _window_nodes(geometry, selection, query_nodes)
     if selection.screened_nodes == 0:
         return window[None]
     with torch.no_grad():  # the selection is discrete; the gradient flows through the scores
         share = observed / observed.sum(1, keepdim=True).clamp_min(1)
         mean_key = torch.einsum("btnhd,btn->bnhd", key, share.to(key.dtype)).flatten(2)
-        mean_query = query.mean(2).flatten(2)
-        similarity = mean_query @ mean_key.mT  # (B, Q, N)
+        similarity = query.flatten(3) @ mean_key.mT[:, None]  # (B, Q, S, N)
+        everyone = torch.arange(num_nodes, device=key.device)
+        relations = geometry.relations(query_nodes[:, None], everyone)  # (Q, N)
+        features = F.embedding(relations, position.features().mean(1).to(key.dtype))  # (Q, N, R)
+        coefficients = position.project(query).sum(3)  # (B, Q, S, R)
+        similarity = (similarity + coefficients @ features.mT).amax(2)  # (B, Q, N)
         similarity.masked_fill_(~observed.any(1)[:, None], -torch.inf)
-        similarity.scatter_(2, window[None].expand(len(key), -1, -1), -torch.inf)
+        taken = torch.cat([query_nodes[:, None], window], dim=1)  # (Q, 1 + W)
+        similarity.scatter_(2, taken[None].expand(len(key), -1, -1), -torch.inf)
         screened = similarity.topk(selection.screened_nodes, dim=2).indices
     return torch.cat([window[None].expand(len(key), -1, -1), screened], dim=2)
+
+
+def _window_nodes(
+    geometry: Geometry, selection: Selection, query_nodes: Int[Tensor, " query"]
+) -> Int[Tensor, "query window"]:
+    """Give the nearest other nodes of each query's node."""
+    return geometry.neighbours[query_nodes, 1 : 1 + selection.window_nodes]
 
 
 def _gathered(
@@ -157,7 +172,7 @@ def _gathered(
 ) -> Float[Tensor, "batch query segment head value_dim"]:
     """Score candidates only: one gather of node rows, one product, a mask, one product."""
     batch, history, num_nodes, heads, _ = key.shape
-    segments = query.shape[2]
+    queries, segments = query.shape[1:3]
     coefficients = position.project(query).flatten(2, 3)  # (B, Q, S*H, R)
     # Heads side by side in one wide query, zero outside their own channels: one product for all.
     eye = torch.eye(heads, device=key.device, dtype=key.dtype)
@@ -167,7 +182,8 @@ def _gathered(
     seen = observed.transpose(1, 2)  # (B, N, T)
     if candidates is None:
         nodes = torch.arange(num_nodes, device=key.device)[None, None]  # (1, 1, C)
-        keys, values, seen = keys[:, None], values[:, None], seen[:, None]  # (B, 1, C, T*D)
+        keys, values = keys[:, None], values[:, None]  # (B, 1, C, T*D)
+        seen = seen[:, None] & (nodes != query_nodes[:, None])[..., None]  # (B, Q, C, T)
     else:
         nodes = candidates  # (1|B, Q, C)
         row = nodes + torch.arange(batch, device=key.device)[:, None, None] * num_nodes
@@ -181,16 +197,18 @@ def _gathered(
     features = features.unflatten(-1, (history, -1)).flatten(2, 3)  # (1|B, Q, C*T, R)
     scores = wide @ keys.mT + coefficients @ features.mT  # (B, Q, S*H, C*T)
     scores = scores.unflatten(2, (segments, heads))
-    scores = scores.masked_fill(~seen.flatten(2)[:, :, None, None], -torch.inf)
+    keep = seen.flatten(2)[:, :, None].expand(-1, queries, segments, -1)  # (B, Q, S, C*T)
     if selection.topk is not None and selection.topk < scores.shape[-1]:
         with torch.no_grad():
-            kept = scores.mean(3).topk(selection.topk, dim=-1, sorted=False).indices
-            dropped = torch.ones_like(scores[:, :, :, 0], dtype=torch.bool)
-            dropped.scatter_(-1, kept, False)
-        scores = scores.masked_fill(dropped[:, :, :, None], -torch.inf)
-    output = _safe_softmax(scores).flatten(2, 3) @ values  # (B, Q, S*H, H*v)
+            ranking = scores.mean(3).masked_fill_(~keep, -torch.inf)
+            kept = ranking.topk(selection.topk, dim=-1, sorted=False).indices
+            keep = torch.zeros_like(keep).scatter_(-1, kept, True) & keep
+    lowest = torch.finfo(scores.dtype).min  # not -inf: where nothing is kept, no NaN arises
+    weights = scores.masked_fill(~keep[:, :, :, None], lowest).softmax(-1).flatten(2, 3)
+    output = weights @ values  # (B, Q, S*H, H*v)
     output = output.unflatten(2, (segments, heads)).unflatten(-1, (heads, -1))
-    return torch.einsum("bqshhv->bqshv", output)  # each head keeps its own channels
+    output = torch.einsum("bqshhv->bqshv", output)  # each head keeps its own channels
+    return output * keep.any(-1)[:, :, :, None, None]
 
 
 def _reference(
@@ -205,7 +223,8 @@ def _reference(
     scores = torch.einsum("bqshd,btnhd->bqshtn", query, key)
     scores = scores + torch.einsum("bqshr,qntr->bqshtn", position.project(query), relative)
     scores = scores.flatten(4)  # (B, Q, S, H, T*N)
-    seen = observed.flatten(1)[:, None, None]  # (B, 1, 1, T*N)
+    other = (query_nodes[:, None] != everyone).repeat(1, history)  # (Q, T*N)
+    seen = (observed.flatten(1)[:, None] & other)[:, :, None]  # (B, Q, 1, T*N)
     dense = scores.masked_fill(~seen[:, :, :, None], -torch.inf)
     is_candidate = torch.ones(1, queries, num_nodes, dtype=torch.bool, device=key.device)
     if candidates is not None:
@@ -214,7 +233,7 @@ def _reference(
         ).scatter_(2, candidates, True)
     allowed = is_candidate[:, :, None].expand(-1, -1, history, -1).flatten(2)[:, :, None] & seen
     ranking = scores.mean(3).masked_fill(~allowed, -torch.inf)  # (B, Q, S, T*N)
-    num_candidates = num_nodes if candidates is None else candidates.shape[2]
+    num_candidates = num_nodes - 1 if candidates is None else candidates.shape[2]
     count = min(selection.topk or history * num_nodes, num_candidates * history)
     kept = ranking.topk(count, dim=-1).indices  # (B, Q, S, K)
     valid = allowed.expand(batch, queries, segments, -1).gather(3, kept)
@@ -230,7 +249,7 @@ def _reference(
     with torch.no_grad():
         mass = _safe_softmax(dense).gather(4, kept[:, :, :, None].expand(-1, -1, -1, heads, -1))
         covered = (mass * valid[:, :, :, None]).sum(-1)
-    window = geometry.neighbours[query_nodes, : selection.window_nodes]  # (Q, W)
+    window = _window_nodes(geometry, selection, query_nodes)
     near = (node[..., None] == window[:, None, None]).any(-1)
     in_window = near & (step >= history - selection.window_steps)
     return output, Alignment(
@@ -278,6 +297,7 @@ class SpatioTemporalAlignment(nn.Module):
         head_dim = width // num_heads
         self.query_norm, self.key_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
+        self.place = nn.Linear(width, width, bias=False)  # where a place and lead time tend to look
         self.key = nn.Linear(width, width, bias=False)  # a bias would shift all scores alike
         self.position = (
             LearnedPosition(history_steps, num_heads, head_dim, relation_dim)
@@ -291,6 +311,7 @@ class SpatioTemporalAlignment(nn.Module):
         source: Float[Tensor, "batch history node channel"],
         value: Float[Tensor, "batch history node head value_dim"],
         *,
+        place: Float[Tensor, "query segment channel"],
         observed: Bool[Tensor, "batch history node"],
         geometry: Geometry,
         query_nodes: Int[Tensor, " query"] | None = None,
@@ -303,6 +324,7 @@ class SpatioTemporalAlignment(nn.Module):
             query: Decoder tokens.
             source: Encoder tokens.
             value: Values from the fusion module, one per source and head.
+            place: Embedding of each target place and segment, whatever the traffic.
             observed: Which sources were observed.
             geometry: Positions and neighbours of the nodes.
             query_nodes: Node index of each query; all nodes where it is None.
@@ -314,7 +336,7 @@ class SpatioTemporalAlignment(nn.Module):
         """
         heads = (self.num_heads, -1)
         output, alignment = topk_alignment(
-            self.query(self.query_norm(query)).unflatten(-1, heads),
+            (self.query(self.query_norm(query)) + self.place(place)).unflatten(-1, heads),
             self.key(self.key_norm(source)).unflatten(-1, heads),
             value,
             observed=observed,

@@ -55,7 +55,7 @@ class ModelConfig(_Frozen):
         num_decoder_layers: Alignment-and-fusion layers.
         num_segments: Blocks of horizon steps with an alignment of their own; divides the horizon.
         topk: Sources kept per query (all candidates where there are fewer).
-        window_nodes: Nearest nodes in the local window, the node itself included.
+        window_nodes: Nearest other nodes in the local window.
         window_steps: Most recent steps in the local window.
         screened_nodes: Further nodes per target that the global screening admits.
         encoder_nodes: Nearest nodes that the encoder attends over, the node itself included.
@@ -323,5 +323,5 @@ def _one_sentence(error: ValidationError) -> str:
             f"Known here: {', '.join(known.model_fields)}."
         )
     if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
+        return str(first.get("ctx", {})["error"])
     return f"{where} must be valid: {first['msg']}; got {first['input']!r}. Correct {where}."

@@ -111,7 +111,7 @@ class FittedData:
                 f"{len(nodes)} nodes with {odd!r}. Select dataset.sel(node=...) or train on it."
             )
         for name, value in (("interval", interval_of(dataset)), ("units", dataset.attrs["units"])):
-            expected = interval_of_attrs(self.attrs) if name == "interval" else self.attrs["units"]
+            expected = _interval_of_attrs(self.attrs) if name == "interval" else self.attrs["units"]
             if value != expected:
                 raise RunError(
                     f"The dataset must have the run's {name} ({expected}); got {value}. "
@@ -139,7 +139,7 @@ class FittedData:
             ) from error
 
 
-def interval_of_attrs(attrs: dict[str, Any]) -> pd.Timedelta:
+def _interval_of_attrs(attrs: dict[str, Any]) -> pd.Timedelta:
     """Give the interval that attributes state."""
     return interval_of(xr.Dataset(attrs=attrs))
 

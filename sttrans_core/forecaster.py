@@ -21,7 +21,7 @@ from sttrans_core.model import STTrans
 from sttrans_core.runs import RunError, RunFolder
 from sttrans_core.scores import read_scores
 
-__all__ = ["Forecaster", "load_run"]
+__all__ = ["Forecaster", "hide", "load_run"]
 
 FORECAST_BATCH = 64
 

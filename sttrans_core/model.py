@@ -15,7 +15,7 @@ from sttrans_core.encoder import EncoderLayer
 from sttrans_core.fusion import DynamicValues, SpatioTemporalFusion, StaticValues
 from sttrans_core.relation import Geometry
 
-__all__ = ["DataShape", "STTrans"]
+__all__ = ["DataShape", "DecoderLayer", "STTrans"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,7 @@ class DecoderLayer(nn.Module):
         source: Float[Tensor, "batch history node channel"],
         reading: Float[Tensor, "batch history node channel"],
         *,
+        place: Float[Tensor, "query segment channel"],
         observed: Bool[Tensor, "batch history node"],
         geometry: Geometry,
         query_nodes: Int[Tensor, " query"] | None,
@@ -94,6 +95,7 @@ class DecoderLayer(nn.Module):
                 query,
                 source,
                 values,
+                place=place,
                 observed=observed,
                 geometry=geometry,
                 query_nodes=query_nodes,
@@ -117,11 +119,11 @@ class STTrans(nn.Module):
         super().__init__()
         self.config, self.history_steps = config, shape.history_steps
         num_nodes, width, segments = len(shape.latitude), config.width, config.num_segments
-        self.selection = _selection(config, shape.history_steps * num_nodes, num_nodes)
+        self.selection = _selection(config, shape.history_steps, num_nodes)
         self.geometry = Geometry(
             shape.latitude,
             shape.longitude,
-            num_neighbours=max(config.window_nodes, config.encoder_nodes),
+            num_neighbours=max(1 + config.window_nodes, config.encoder_nodes),
         )
         self.calendar = CalendarEmbedding(
             width, steps_per_day=shape.steps_per_day, has_weekday=shape.has_weekday
@@ -143,8 +145,8 @@ class STTrans(nn.Module):
             for _ in range(config.num_encoder_layers)
         )
         self.history = nn.Linear(shape.history_steps * width, width)
-        self.target = nn.Parameter(torch.randn(num_nodes, width) * 0.1)
-        self.segment = nn.Parameter(torch.randn(segments, width) * 0.1)
+        self.target = nn.Parameter(torch.randn(num_nodes, width) * 0.5)
+        self.segment = nn.Parameter(torch.randn(segments, width) * 0.5)
         self.decoder = nn.ModuleList(
             DecoderLayer(config, history_steps=shape.history_steps, selection=self.selection)
             for _ in range(config.num_decoder_layers)
@@ -178,13 +180,16 @@ class STTrans(nn.Module):
         source = reading
         for layer in self.encoder:
             source = layer(source, observed=batch.observed, neighbours=self.geometry.neighbours)
-        query = self._queries(source, future, query_nodes)  # (B, Q, S, D)
+        target = self.target if query_nodes is None else self.target[query_nodes]
+        place = target[:, None] + self.segment  # (Q, S, D)
+        query = self._queries(source, future, query_nodes) + place  # (B, Q, S, D)
         alignments = []
         for layer in self.decoder:
             query, alignment = layer(
                 query,
                 source,
                 reading,
+                place=place,
                 observed=batch.observed,
                 geometry=self.geometry,
                 query_nodes=query_nodes,
@@ -204,33 +209,35 @@ class STTrans(nn.Module):
         future: Float[Tensor, "batch horizon channel"],
         query_nodes: Int[Tensor, " query"] | None,
     ) -> Float[Tensor, "batch query segment channel"]:
-        """One query per (node, segment): own history, place, and the segment's calendar."""
+        """What differs between forecasts of a place: its history, and the segment's calendar."""
         own = source.transpose(1, 2)  # (B, N, T, D)
-        target = self.target
-        if query_nodes is not None:
-            own, target = own[:, query_nodes], target[query_nodes]
+        own = own if query_nodes is None else own[:, query_nodes]
         when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
-        query = self.history(own.flatten(2)) + target  # (B, Q, D)
-        return query[:, :, None] + (when + self.segment)[:, None]
+        return self.history(own.flatten(2))[:, :, None] + when[:, None]
 
 
-def _selection(config: ModelConfig, num_sources: int, num_nodes: int) -> Selection:
+def _selection(config: ModelConfig, history_steps: int, num_nodes: int) -> Selection:
     """Turn the configured choices into the selection that the alignment applies."""
+    others = num_nodes - 1
     topk = config.topk if config.sources == "topk" else None
-    if topk is not None and topk > num_sources:
+    if config.sources != "own" and others < 1:
         raise ValueError(
-            f"topk must be at most the number of sources; got topk={topk} with {num_sources} "
-            f"sources ({num_sources // num_nodes} steps x {num_nodes} nodes). "
+            "An alignment needs at least 2 nodes; got 1. Use the variant no_alignment."
+        )
+    if topk is not None and topk > history_steps * others:
+        raise ValueError(
+            f"topk must be at most the number of sources; got topk={topk} with "
+            f"{history_steps * others} sources ({history_steps} steps x {others} other nodes). "
             "Lower model.topk or raise data.history_steps."
         )
-    window = config.window_nodes if config.window == "local" else 0
+    window = min(config.window_nodes, others) if config.window == "local" else 0
     return Selection(
         topk=topk,
         dense=config.sources == "dense",
-        window_nodes=min(window, num_nodes),
+        window_nodes=window,
         window_steps=config.window_steps,
         # Without the window as many nodes are fetched: only *where* they come from changes.
-        screened_nodes=config.screened_nodes + (config.window_nodes - window),
+        screened_nodes=min(config.screened_nodes + config.window_nodes, others) - window,
     )
 
 

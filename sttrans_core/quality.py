@@ -27,7 +27,8 @@ def deletion_curve(
     """Hide sources from the model, those with most weight first, and measure how forecasts suffer.
 
     If the alignment is faithful, hiding the sources it weighs most changes the forecast more than
-    hiding as many observed sources drawn at random, or as many of the nearest ones.
+    hiding as many sources drawn at random, or as many of the nearest ones. Sources are readings of
+    other places; the target's own history is never hidden.
 
     Args:
         forecaster: A trained model.
@@ -52,9 +53,10 @@ def deletion_curve(
     ids = forecaster.data.nodes
     targets = list(nodes) if nodes is not None else ids
     history = forecaster.config.data.history_steps
-    if max(removed) > history * len(ids) or min(removed) < 0:
+    num_sources = history * (len(ids) - 1)
+    if max(removed) > num_sources or min(removed) < 0:
         raise ValueError(
-            f"removed must be between 0 and the number of sources ({history * len(ids)}); got "
+            f"removed must be between 0 and the number of sources ({num_sources}); got "
             f"{list(removed)}. Leave the larger numbers out."
         )
     rng = np.random.default_rng(seed)
@@ -71,6 +73,10 @@ def deletion_curve(
                 "nearest": [_by_distance(forecaster, index, history)],
                 "random": [rng.permutation(history * len(ids)) for _ in range(num_random)],
             }
+            ranked = {
+                order: [ranking[ranking % len(ids) != index] for ranking in rankings]
+                for order, rankings in ranked.items()
+            }  # the target's own history is no source
             for row, order in enumerate(orders):
                 for ranking in ranked[order]:
                     values = _forecasts_without(forecaster, dataset, time, index, ranking, removed)
@@ -84,7 +90,8 @@ def deletion_curve(
         {name: (("order", "removed"), mean[:, :, i]) for i, name in enumerate(("error", "shift"))},
         coords={"order": list(orders), "removed": list(removed)},
         attrs={
-            **{name: alignment.attrs[name] for name in ("units", "title", "synthetic", "model")},
+            **{name: dataset.attrs[name] for name in ("units", "title", "synthetic")},
+            "model": forecaster.config.label,
             "num_forecasts": len(times) * len(targets),
         },
     )
@@ -106,7 +113,6 @@ def _by_distance(forecaster: Forecaster, node: int, history: int) -> np.ndarray:
     everyone = torch.arange(num_nodes, device=geometry.position.device)
     east, north = geometry.offsets_km(torch.full_like(everyone, node), everyone)
     distance = torch.hypot(east, north).cpu().numpy()
-    distance[node] = -1.0
     nodes = np.argsort(distance, kind="stable")
     return (np.arange(history)[::-1] * num_nodes + nodes[:, None]).ravel()
 

@@ -132,15 +132,16 @@ class LearnedPosition(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("inputs", _relation_inputs(history_steps), persistent=False)
-        hidden = 2 * relation_dim
+        hidden = 4 * relation_dim
         self.network = nn.Sequential(
             nn.Linear(self.inputs.shape[-1], hidden),
             nn.GELU(),
             nn.Linear(hidden, hidden),
             nn.GELU(),
             nn.Linear(hidden, relation_dim),
+            nn.LayerNorm(relation_dim, elementwise_affine=False),
         )
-        self.projection = nn.Parameter(torch.randn(num_heads, head_dim, relation_dim) * 0.3)
+        self.projection = nn.Parameter(torch.randn(num_heads, head_dim, relation_dim) * 0.5)
         self.register_buffer("distance_and_lag", _decay_inputs(history_steps), persistent=False)
         self.decay = nn.Parameter(torch.tensor([[1.0, 0.1]]).repeat(num_heads, 1))
 
@@ -205,24 +206,15 @@ def _decay_inputs(history_steps: int) -> Float[Tensor, "relation history 2"]:
 
 def _relation_inputs(history_steps: int) -> Float[Tensor, "relation history feature"]:
     """Describe each relation class and lag by smooth functions for the network to mix."""
-    distance = torch.log1p(_ring_centres()).repeat_interleave(NUM_SECTORS)
-    angle = torch.arange(NUM_SECTORS).repeat(len(_DISTANCE_EDGES) + 1) * (2 * math.pi / NUM_SECTORS)
-    space = torch.stack(
-        [
-            torch.zeros_like(distance),
-            distance - 1.5,
-            torch.sin(angle),
-            torch.cos(angle),
-            torch.sin(2 * angle),
-            torch.cos(2 * angle),
-        ],
-        dim=-1,
-    )
-    itself = torch.tensor([[1.0, -1.5, 0.0, 0.0, 0.0, 0.0]])
-    space = torch.cat([itself, space])  # (R, 6)
+    distance = torch.log1p(_ring_centres())
+    bumps = torch.exp(-((distance[:, None] - torch.linspace(0.0, 3.5, 8)) ** 2) / 0.18)  # (ring, 8)
+    angle = torch.arange(NUM_SECTORS) * (2 * math.pi / NUM_SECTORS)
+    turns = [torch.ones_like(angle), angle.sin(), angle.cos(), (2 * angle).sin(), (2 * angle).cos()]
+    space = torch.einsum("rb,as->rasb", bumps, torch.stack(turns, dim=-1)).flatten(2).flatten(0, 1)
+    space = torch.cat([torch.zeros(1, space.shape[1]), space])  # (R, 40)
+    itself = torch.zeros(len(space), 1)
+    itself[0] = 1.0
     lag = torch.arange(history_steps).flip(0) / max(1, history_steps - 1)
-    waves = [torch.cos(math.pi * order * lag) for order in (1, 2, 3, 4)]
-    time = torch.stack(waves, dim=-1)  # (T, 4)
-    space = space[:, None].expand(-1, history_steps, -1)
-    time = time[None].expand(len(space), -1, -1)
-    return torch.cat([space, time], dim=-1)
+    waves = torch.stack([torch.cos(math.pi * order * lag) for order in (1, 2, 3, 4)], dim=-1)
+    space = torch.cat([itself, space], dim=-1)[:, None].expand(-1, history_steps, -1)
+    return torch.cat([space, waves[None].expand(len(space), -1, -1)], dim=-1)

@@ -181,7 +181,7 @@ class _Trainer:
         order = np.random.default_rng(seed).permutation(len(self.split.train))
         order = order[: settings.max_windows_per_epoch]
         self.model.train()
-        loss_sum, step_before = 0.0, self.step
+        loss_sum, step_before, rate = 0.0, self.step, 0.0
         for first in range(0, len(order), settings.batch_size):
             if self.should_stop():
                 self.step = step_before

@@ -167,8 +167,8 @@ class Windows:
 
     def _calendar(self, slots: int, device: torch.device | str) -> None:
         interval = self.times[1] - self.times[0]
-        ahead = self.times[-1] + interval * np.arange(1, self.horizon_steps + 1)
-        times = self.times.append(pd.DatetimeIndex(ahead))  # the calendar of the future is known
+        ahead = pd.date_range(self.times[-1] + interval, periods=self.horizon_steps, freq=interval)
+        times = pd.DatetimeIndex(self.times.append(ahead))  # the calendar of the future is known
         day_share = (times - times.normalize()) / pd.Timedelta("1D")
         slot = np.floor(np.asarray(day_share) * slots + 1e-6).astype(np.int64) % slots
         self._time_of_day = torch.from_numpy(slot).to(device)
