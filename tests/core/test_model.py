@@ -125,4 +125,4 @@ def test_one_batch_can_be_learned_by_heart(variant):
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[0] > 1
-    assert losses[-1] < 0.05
+    assert losses[-1] < 0.1
