@@ -103,7 +103,8 @@ class Explorer:
                     self.state.problem = describe(error)
                 else:
                     if not self._again:
-                        self.state.show(evidence)
+                        with pn.io.hold(freeze=True):
+                            self.state.show(evidence)
                 if not self._again:
                     break
         finally:
@@ -114,6 +115,7 @@ class Explorer:
             await self.refresh()
 
     def _fill(self) -> None:
+        from explorer.about import AboutView
         from explorer.controls import Controls
         from explorer.training_panel import TrainingPanel
         from explorer.views import AlignmentView, MapView, ScoresView, SeriesView, SourcesView
@@ -125,6 +127,7 @@ class Explorer:
             card[:] = [view]
             view.start()
         self.pages["Train"][:] = [TrainingPanel(self.state, on_open=self._open_run)]
+        self.pages["About"][:] = [AboutView(self.state)]
         self._complain(self.state.problem)
         evidence = self.state.evidence
         if evidence is not None and evidence.forecaster is not None:

@@ -14,6 +14,7 @@ from explorer.catalog import BUNDLED
 from explorer.evidence import Evidence, compare_scores, open_forecaster
 from explorer.state import ExplorerState
 from explorer.text import comparison_html
+from explorer.views import select
 from sttrans_core import VARIANTS
 from stviz.theme import get_theme
 
@@ -82,7 +83,7 @@ class Controls(Viewer):
         self.time.param.watch(self._on_time, "value_throttled")
         self.earlier.on_click(lambda _: self._move(-1))
         self.later.on_click(lambda _: self._move(1))
-        self.node.param.watch(lambda event: event.new and self._set(node=event.new), "value")
+        self.node.param.watch(lambda event: event.new and select(self.state, event.new), "value")
         self.segment.param.watch(lambda event: self._set(segment=event.new), "value")
         self.topk.param.watch(self._on_topk, "value_throttled")
         self.min_weight.param.watch(
@@ -159,7 +160,7 @@ class Controls(Viewer):
         return pn.Column(
             self.data,
             self.run,
-            _caption("Retrained variant: its own weights"),
+            _caption("Retrained variants: own weights"),
             self.variant,
             self.question,
             self.comparison,
@@ -172,7 +173,7 @@ class Controls(Viewer):
             _caption("Shown of the alignment"),
             self.head,
             self.min_weight,
-            _caption("Live switches: the same weights, look elsewhere"),
+            _caption("Live switches: same weights"),
             self.topk,
             self.window,
             self.dense,

@@ -28,6 +28,7 @@ LINKED = {
     "dense": "dense",
     "map_variable": "map",
 }
+UNSET = (None, "", "None")
 AFTER_LOADING = ("node", "segment", "head")
 MAP_VARIABLES = {
     "Forecast": "forecast",
@@ -92,7 +93,9 @@ class ExplorerState(param.Parameterized):
         """
         complaints: list[str] = []
         self.param.dataset_name.objects = dict(zip(names.values(), names, strict=True))
-        wanted = {name: query[key] for name, key in LINKED.items() if key in (query or {})}
+        wanted = {
+            name: query[key] for name, key in LINKED.items() if (query or {}).get(key) not in UNSET
+        }
         self._choose("dataset_name", wanted.pop("dataset_name", None), complaints)
         if not self.dataset_name:
             self.dataset_name = next(iter(names))
@@ -108,6 +111,8 @@ class ExplorerState(param.Parameterized):
             return
         if name == "head":
             value = str(value)
+        if isinstance(self.param[name], param.Boolean):
+            value = {"true": True, "false": False}.get(str(value).lower(), value)
         try:
             self.param.update(**{name: value})
         except (ValueError, TypeError):

@@ -97,18 +97,20 @@ def trust_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
     """
     sources = prepare_alignment(evidence.alignment, **selected)
     at, asked = sources.attrs, evidence.request
+    changed = asked.topk is not None or asked.dense or not asked.window
     facts = [
         _fact(f"{at['covered_mass']:.0%}", "of dense attention covered", colors),
-        _fact(f"{at['shown_weight']:.0%}", f"of the weight shown, {len(sources)} sources", colors),
-        _fact(f"k = {at['topk']}", "as trained" if asked.topk is None else "changed live", colors),
+        _fact(f"k = {at['topk']}", "switched live" if changed else "as trained", colors),
     ]
+    if at["shown_weight"] < 0.995:
+        facts.append(_fact(f"{at['shown_weight']:.0%}", "of the weight shown", colors))
     hits = evidence.hits
     if hits is not None and hits.num_scored:
         facts.append(
             _fact(
                 f"{hits.hit_rate:.0%}",
-                f"of {hits.num_scored} forecasts here: true cause in the Top-8 "
-                f"(chance {hits.chance:.0%}, nearest places {hits.nearest:.0%})",
+                f"true cause in Top-8 over {hits.num_scored} forecasts "
+                f"(chance {hits.chance:.0%}, nearest {hits.nearest:.0%})",
                 colors,
             )
         )

@@ -20,13 +20,22 @@ from stviz import (
 )
 from stviz.theme import get_theme
 
-__all__ = ["AlignmentView", "MapView", "ScoresView", "SeriesView", "SourcesView"]
+__all__ = ["AlignmentView", "MapView", "ScoresView", "SeriesView", "SourcesView", "select"]
 
 SMALL = {
     "size": "small",
     "margin": (6, 10, 0, 10),
-    "sx": {"& .MuiToggleButton-root": {"py": "1px", "px": "10px", "textTransform": "none"}},
+    "sx": {
+        "& .MuiToggleButton-root": {
+            "py": "1px",
+            "px": "10px",
+            "textTransform": "none",
+            "whiteSpace": "nowrap",
+        }
+    },
 }
+# The legend of the series has one line.
+SHORT = {"last observed value": "last value", "historical average": "weekly mean"}
 FILL = {"width": None, "height": None}
 # Panes of one page would otherwise share axes that happen to have the same name.
 PANE = {"sizing_mode": "stretch_both", "margin": 0, "linked_axes": False}
@@ -98,7 +107,9 @@ class MapView(_View):
     watches = ("evidence", "node", "theme", "segment", "map_variable")
 
     def _build(self) -> None:
-        self.tools = (pmui.RadioButtonGroup.from_param(self.state.param.map_variable, **SMALL),)
+        self.tools = (
+            pmui.RadioButtonGroup.from_param(self.state.param.map_variable, label="", **SMALL),
+        )
         self.filled = pn.pane.HoloViews(**PANE)
         self._drawn: tuple[Any, ...] = ()
         self._base: tuple[Any, hv.Overlay | None] = (None, None)
@@ -111,10 +122,7 @@ class MapView(_View):
         # Another dataset has other axes, another theme other colours: a new figure.
         self._drawn = drawn
         changes = hv.streams.Params(state, ["evidence", "node", "segment", "map_variable"])
-        figure = hv.DynamicMap(self._overlay, streams=[changes])
-        tap = hv.streams.Tap(source=figure)
-        tap.add_subscriber(self._on_tap)
-        self.filled.object = figure
+        self.filled.object = hv.DynamicMap(self._overlay, streams=[changes])
 
     def _overlay(self, **_changed: Any) -> hv.Overlay:
         state = self.state
@@ -125,15 +133,27 @@ class MapView(_View):
                 state.evidence.forecast,
                 horizon=step,
                 variable=state.map_variable,
+                on_tap=self._on_tap,
                 theme=state.theme,
                 **FILL,
             )
             self._base = (key, base)
         return _ring(self._base[1], state.node)
 
-    def _on_tap(self, x: float | None = None, y: float | None = None) -> None:
-        if x is not None and y is not None and self.state.evidence is not None:
-            self.state.node = node_at(self.state.evidence.dataset, x=x, y=y)
+    def _on_tap(self, x: float, y: float) -> None:
+        if self.state.evidence is not None:
+            select(self.state, node_at(self.state.evidence.dataset, x=x, y=y))
+
+
+def select(state: ExplorerState, node: str) -> None:
+    """Select a place and send all views to the browser in one go, which is faster.
+
+    Args:
+        state: The selection.
+        node: The place.
+    """
+    with pn.io.hold(freeze=True):
+        state.node = node
 
 
 def last_step(evidence: Any, segment: int) -> int:
@@ -170,7 +190,7 @@ class SeriesView(_View):
             evidence.forecast,
             node=state.node,
             dataset=evidence.dataset,
-            baselines=evidence.baselines,
+            baselines={SHORT.get(k, k): v for k, v in evidence.baselines.items()},
             theme=state.theme,
             **FILL,
         )
