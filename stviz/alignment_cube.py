@@ -7,16 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from stviz.cube_scene import (
-    CubeFrame,
-    draw_floor,
-    draw_now,
-    draw_window,
-    frame_scene,
-    gaps,
-    measure_frame,
-    scatter,
-)
+from stviz.cube_frame import CubeFrame, frame_scene, measure_frame
+from stviz.cube_scene import draw_floor, draw_now, draw_window, gaps, scatter
 from stviz.labels import clock, label_source, wrap_facts
 from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
 from stviz.theme import Theme, color_scale, get_theme, rgba
@@ -261,7 +253,7 @@ def _draw_shadows(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> lis
         scatter(
             x=places["longitude"],
             y=places["latitude"],
-            z=np.full(len(places), frame.floor),
+            z=np.full(len(places), frame.floor + 0.15),
             mode="markers",
             marker={
                 "size": SMALLEST + (LARGEST - SMALLEST) * share,

@@ -100,7 +100,8 @@ def finish(
         hooks.append(_listen(on_tap))
     return options(
         overlay,
-        title=title,
+        # HoloViews formats its titles; the hook below sets the words as they are.
+        title=title.replace("{", "{{").replace("}", "}}"),
         hooks=hooks,
         bgcolor=theme.plot if is_map else theme.paper,
         fontsize={"title": 12, "labels": 10, "ticks": 9, "legend": 9},

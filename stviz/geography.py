@@ -26,7 +26,7 @@ MERCATOR_MAX_LATITUDE = 85.05
 
 def distance_km(
     latitude: Numbers, longitude: Numbers, other_latitude: Numbers, other_longitude: Numbers
-) -> np.ndarray | np.floating:
+) -> np.ndarray:
     """Give the great-circle distance between places.
 
     Args:
@@ -44,7 +44,7 @@ def distance_km(
     across = np.sin((other_phi - phi) / 2) ** 2
     along = np.sin(np.radians(np.subtract(other_longitude, longitude)) / 2) ** 2
     share = np.clip(across + np.cos(phi) * np.cos(other_phi) * along, 0, 1)
-    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(share))
+    return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(share)))
 
 
 def unwrap_longitude(longitude: Numbers) -> np.ndarray:
@@ -81,7 +81,7 @@ def to_mercator(longitude: Numbers, latitude: Numbers) -> tuple[np.ndarray, np.n
     inside = np.clip(latitude, -MERCATOR_MAX_LATITUDE, MERCATOR_MAX_LATITUDE)
     easting = MERCATOR_RADIUS_M * np.radians(np.asarray(longitude, float))
     northing = MERCATOR_RADIUS_M * np.log(np.tan(np.pi / 4 + np.radians(inside) / 2))
-    return easting, northing
+    return np.asarray(easting), np.asarray(northing)
 
 
 def from_mercator(x: float | np.ndarray, y: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +96,7 @@ def from_mercator(x: float | np.ndarray, y: float | np.ndarray) -> tuple[np.ndar
     """
     longitude = np.degrees(np.asarray(x, float) / MERCATOR_RADIUS_M)
     latitude = np.degrees(2 * np.arctan(np.exp(np.asarray(y, float) / MERCATOR_RADIUS_M)))
-    return longitude, latitude - 90.0
+    return np.asarray(longitude), np.asarray(latitude - 90.0)
 
 
 def map_bounds(

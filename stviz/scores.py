@@ -61,7 +61,7 @@ def plot_scores(
             color=color,
             dash=dash,
             width=2.6 if index == 0 else 1.8,
-            tips=[("model", str(model)), ("lead", "@x{0} min"), (name, f"@y{{0.00}} {unit}")],
+            tips=[("model", "@name"), ("lead", "@x{0} min"), (name, f"@y{{0.00}} {unit}")],
         )
     protocol = scores.attrs.get("protocol", "")
     return finish(
@@ -128,7 +128,7 @@ def plot_deletion(
             label=str(order),
             color=color,
             width=2.2,
-            tips=[("order", str(order)), ("removed", "@x"), ("error", f"@y{{0.00}} {units}")],
+            tips=[("order", "@name"), ("removed", "@x"), ("error", f"@y{{0.00}} {units}")],
         )
     return finish(
         hv.Overlay(layers),
@@ -207,8 +207,8 @@ def plot_training(
 
 
 def _line_and_dots(
-    x: Sequence[float] | np.ndarray,
-    y: Sequence[float] | np.ndarray,
+    x: pd.Series | np.ndarray,
+    y: pd.Series | np.ndarray,
     *,
     label: str,
     color: str,
@@ -217,7 +217,8 @@ def _line_and_dots(
     dash: str = "solid",
 ) -> list[hv.Element]:
     line = hv.Curve((x, y), "x", "y", label=label)
-    dots = hv.Scatter((x, y), "x", "y", label=label)
+    # Names go through the data: in the text of a tooltip they could be read as fields.
+    dots = hv.Scatter({"x": x, "y": y, "name": [label] * len(x)}, "x", ["y", "name"], label=label)
     return [
         options(line, color=color, line_width=width, line_dash=dash),
         options(dots, color=color, size=5, tools=["hover"], hover_tooltips=tips),

@@ -7,13 +7,11 @@ of colour blindness. Nothing here is global state: each drawing takes `theme="li
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+import pandas as pd
 
-__all__ = ["THEMES", "Theme", "ThemeName", "color_scale", "get_theme", "pick_colors", "rgba"]
-
-ThemeName = Literal["light", "dark"]
+__all__ = ["THEMES", "Theme", "color_scale", "get_theme", "pick_colors", "rgba"]
 
 _VIRIDIS = (
     "#440154",
@@ -128,7 +126,7 @@ THEMES = {
 }
 
 
-def get_theme(theme: ThemeName | Theme) -> Theme:
+def get_theme(theme: str | Theme) -> Theme:
     """Give the colours of a theme by name.
 
     Args:
@@ -168,7 +166,7 @@ def color_scale(stops: Sequence[str], *, count: int = 256) -> list[str]:
 
 
 def pick_colors(
-    values: Sequence[float] | np.ndarray,
+    values: Sequence[float] | np.ndarray | pd.Series,
     *,
     stops: Sequence[str],
     limits: tuple[float, float],

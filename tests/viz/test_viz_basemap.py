@@ -1,0 +1,64 @@
+"""The bundled base map: land where land is, sea where sea is, and nothing too coarse."""
+
+from importlib.resources import files
+
+import pytest
+import shapely
+from shapely.geometry import Point
+
+from stviz.basemap import load_basemap
+
+
+@pytest.mark.parametrize(
+    ("place", "is_land"),
+    [
+        ((2.35, 48.86), True),  # Paris
+        ((-30.0, 40.0), False),  # mid Atlantic
+        ((134.0, -25.0), True),  # Australia
+        ((51.0, 42.0), False),  # Caspian Sea, a hole in the land
+    ],
+)
+def test_land_is_where_it_is(place, is_land):
+    land = load_basemap((-180, -85, 180, 85), layer="land")
+    assert bool(land.geometry.contains(Point(place)).any()) is is_land
+
+
+def test_a_city_in_the_usa_gets_its_state_and_its_coast():
+    states = load_basemap((-119, 33.5, -118, 34.5))
+    assert set(states["name"]) == {"California"}
+    assert states.geometry.contains(Point(-118.25, 34.05)).any()
+    assert not states.geometry.contains(Point(-118.8, 33.6)).any()
+
+
+def test_a_city_elsewhere_gets_nothing_rather_than_a_wrong_coast():
+    assert load_basemap((116.0, 39.5, 117.0, 40.5)).empty
+
+
+def test_a_country_elsewhere_gets_land():
+    land = load_basemap((-11, 49, 3, 60))
+    assert land.geometry.contains(Point(-1.5, 52.5)).any()
+    assert land.total_bounds[0] >= -11
+
+
+def test_a_frame_may_cross_the_date_line():
+    # Fiji and Samoa: the same frame named in either turn shows the same land.
+    west = load_basemap((176, -20, 190, -12))
+    east = load_basemap((176 - 360, -20, 190 - 360, -12))
+    assert west.geometry.contains(Point(178.0, -17.8)).any()
+    sizes = [shapely.area(land.geometry.to_numpy()).sum() for land in (west, east)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=1e-6)
+
+
+def test_bad_frames_and_layers_are_refused():
+    with pytest.raises(ValueError, match=r"bounds must run from west to east .*; got .*\. Pass"):
+        load_basemap((10, 0, -10, 5))
+    with pytest.raises(ValueError, match=r"layer must be 'auto', .*; got 'roads'\. Pass one"):
+        load_basemap((0, 0, 1, 1), layer="roads")
+
+
+def test_the_notices_travel_with_the_files():
+    folder = files("stviz.basemap")
+    assert "Copyright 2013-2019" in folder.joinpath("NOTICE.md").read_text()
+    assert "BSD 2-Clause" in folder.joinpath("leaflet", "LICENSE").read_text()
+    size = len(folder.joinpath("shapes.npz").read_bytes())
+    assert size < 200_000

@@ -1,0 +1,76 @@
+"""Pictures of odd data: one sensor, missing readings, strange names, the date line."""
+
+import holoviews as hv
+import numpy as np
+from builders import build_alignment, build_dataset, build_forecast
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
+
+import stviz
+
+names = st.lists(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12),
+    min_size=1,
+    max_size=4,
+    unique=True,
+)
+
+
+@settings(max_examples=5, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@example(
+    nodes=["{0}", "<b>@y</b>", "$$x$$"],
+    west=179.9,
+    south=60.0,
+    spread=0.3,
+    missing=True,
+    theme="dark",
+)
+@example(
+    nodes=["\N{SNOWMAN} %g"],
+    west=-118.0,
+    south=0.0,
+    spread=0.0,
+    missing=False,
+    theme="light",
+)
+@given(
+    nodes=names,
+    west=st.sampled_from([-118.0, 179.9, -179.9, 0.0]),
+    south=st.sampled_from([0.0, 60.0, -84.9, 84.9]),
+    spread=st.sampled_from([0.0, 1e-4, 0.3]),
+    missing=st.booleans(),
+    theme=st.sampled_from(["light", "dark"]),
+)
+def test_everything_is_drawn_for_odd_data(nodes, west, south, spread, missing, theme):
+    count = len(nodes)
+    dataset = build_dataset(num_nodes=count, num_steps=60, nodes=nodes)
+    longitude = (west + spread * np.arange(count) + 180) % 360 - 180
+    dataset = dataset.assign_coords(
+        longitude=("node", longitude),
+        latitude=("node", np.clip(south + spread * np.arange(count), -85, 85)),
+    )
+    if missing:
+        dataset["target"].values[30:, 0] = np.nan
+    forecast = build_forecast(dataset, num_origins=2)
+    if missing:
+        forecast["forecast"].values[..., 0] = np.nan
+    alignment = build_alignment(dataset, step=45, nodes=nodes[:1], topk=6)
+    node = nodes[0]
+    pictures = [
+        stviz.plot_forecast_map(forecast, selected=node, theme=theme),
+        stviz.plot_forecast_map(forecast, variable="error", theme=theme),
+        stviz.plot_series(forecast, node=node, dataset=dataset, theme=theme),
+        stviz.plot_alignment_map(alignment, dataset=dataset, theme=theme),
+    ]
+    for picture in pictures:
+        hv.render(picture, backend="bokeh")
+    cube = stviz.plot_alignment_cube(alignment, dataset=dataset, theme=theme)
+    assert "nan" not in cube.layout.title.text
+    west_edge, east_edge = cube.layout.scene.xaxis.range
+    shown = np.concatenate([trace.x for trace in cube.data if "sources" in trace.meta]).astype(
+        float
+    )
+    assert np.all((shown >= west_edge) & (shown <= east_edge))
+    # Sensors around the date line stay on one narrow map.
+    assert east_edge - west_edge < 20
+    assert len(stviz.alignment_table(alignment)) == min(6, 12 * count)
