@@ -68,12 +68,13 @@ def words(overlay: hv.Overlay) -> list[str]:
 @pytest.mark.parametrize("theme", THEMES)
 def test_everything_is_drawn_in_both_themes(dataset, forecast, alignment, curve, theme):
     backend = hv.Store.current_backend
-    for name, overlay in draw_all(dataset, forecast, alignment, curve, theme=theme).items():
+    drawn = draw_all(dataset, forecast, alignment, curve, theme=theme)
+    assert hv.Store.current_backend == backend  # rendering selects one, drawing does not
+    for name, overlay in drawn.items():
         figure = hv.render(overlay, backend="bokeh")
         assert isinstance(overlay, hv.Overlay), name
         assert figure.border_fill_color == THEMES[theme].paper, name
         assert figure.title.text, name
-    assert hv.Store.current_backend == backend
 
 
 @pytest.mark.parametrize(
