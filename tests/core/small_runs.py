@@ -17,6 +17,7 @@ from sttrans_core.model import DataShape, STTrans
 
 HISTORY, HORIZON, NODES = 7, 6, 11
 SEGMENTS = 3
+SOURCES = HISTORY * (NODES - 1)  # the target's own node is none
 
 
 def dataset_of(

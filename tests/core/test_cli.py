@@ -220,7 +220,7 @@ def test_a_signal_stops_a_training_that_can_go_on(number, tmp_path):
         began = time.monotonic()
         process.send_signal(number)
         output, errors = process.communicate(timeout=20)
-        assert time.monotonic() - began < 5  # two seconds, and those of a busy machine
+        assert time.monotonic() - began < 10  # two seconds, and those of a busy machine
     finally:
         process.kill()
     assert process.returncode == 3, errors

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_runs import HISTORY, NODES, dataset_of, rhythm
+from small_runs import HISTORY, NODES, SOURCES, dataset_of, rhythm
 
 from sttrans_core.runs import RunError
 from sttrans_core.schema import SchemaError
@@ -102,7 +102,7 @@ def test_dense_candidates_cover_at_least_as_much(trained, series):
     sparse = trained.align(series, _at(series, 50), topk=5)
     dense = trained.align(series, _at(series, 50), topk=5, dense=True)
     assert (dense["covered_mass"].mean("head") >= sparse["covered_mass"].mean("head") - 0.05).all()
-    everything = trained.align(series, _at(series, 50), dense=True, topk=HISTORY * NODES)
+    everything = trained.align(series, _at(series, 50), dense=True, topk=SOURCES)
     assert np.allclose(everything["covered_mass"], 1.0, atol=1e-5)
 
 
@@ -175,9 +175,9 @@ def test_steps_outside_the_history_are_refused(trained, series, step):
         trained.align(series, _at(series, 50), mask_steps=[step])
 
 
-@pytest.mark.parametrize("topk", [0, HISTORY * NODES + 1])
+@pytest.mark.parametrize("topk", [0, SOURCES + 1])
 def test_k_outside_the_sources_is_refused(trained, series, topk):
-    sentence = rf"topk must be between 1 and the number of sources; got topk={topk} with 77 sources"
+    sentence = rf"topk must be between 1 and the number of sources; got topk={topk} with 70 sources"
     with pytest.raises(ValueError, match=sentence):
         trained.align(series, _at(series, 50), topk=topk)
 

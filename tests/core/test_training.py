@@ -31,9 +31,9 @@ def wave_run(tmp_path_factory):
     dataset = _wave()
     config = small_config(
         data={"horizon_steps": 3},
-        # No encoder, so that what the alignment points at is what is read. All 35 sources are
+        # No encoder, so that what the alignment points at is what is read. All 28 sources are
         # kept: a source outside the Top-k learns nothing, and this test is not about that.
-        model={"width": 16, "topk": 35, "num_encoder_layers": 0, "dropout": 0.0},
+        model={"width": 16, "topk": 28, "num_encoder_layers": 0, "dropout": 0.0},
         train={"epochs": 16, "batch_size": 32, "learning_rate": 1e-2},
     )
     return train(config, run_dir=tmp_path_factory.mktemp("wave"), dataset=dataset), dataset
@@ -59,7 +59,7 @@ def test_it_looks_at_the_cause(wave_run):
         true_step = 6 + first["segment_first_step"] - LAG
         near = abs(first["source_step"] - true_step) <= 1
         hits.append((near & (first["source_node"] == "s0")).values)
-    # By chance it would be 3 sources of 35, or 9 %.
+    # By chance it would be 3 sources of 28, or 11 %.
     assert np.mean(hits) > 0.9
 
 
@@ -306,7 +306,7 @@ def test_a_folder_that_cannot_be_written_is_refused(where, series, tmp_path):
         ({"data": {"history_steps": 300}}, "long enough .*; got 199 steps with history_steps=300"),
         pytest.param(
             {"model": {"topk": 500}},
-            "topk must be at most the number of sources; got topk=500 with 77 sources",
+            "topk must be at most the number of sources; got topk=500 with 70 sources",
             marks=pytest.mark.xfail(reason="a folder with a config.json is left behind"),
         ),
     ],
@@ -318,7 +318,7 @@ def test_a_bad_experiment_leaves_no_folder(changes, sentence, series, tmp_path):
 
 
 def test_k_larger_than_the_number_of_sources_is_refused(series, tmp_path):
-    sentence = "topk must be at most the number of sources; got topk=500 with 77 sources"
+    sentence = "topk must be at most the number of sources; got topk=500 with 70 sources"
     with pytest.raises(ValueError, match=sentence):
         train(small_config(model={"topk": 500}), run_dir=tmp_path, dataset=series)
 
