@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import holoviews as hv
-import holoviews.plotting.bokeh  # registers the drawing classes, selects nothing
+import holoviews.plotting.bokeh  # the drawing classes, for any current backend
 from bokeh.models import (
     CustomJS,
     MercatorTicker,

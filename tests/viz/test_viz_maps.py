@@ -10,6 +10,7 @@ from bokeh.models import ColorBar, CustomJS, MercatorTickFormatter
 from builders import build_alignment, build_dataset, build_forecast, build_scores
 
 import stviz
+import stviz.figures  # as the first drawing would
 from stviz.theme import THEMES
 
 HISTORY = [
@@ -67,7 +68,7 @@ def words(overlay: hv.Overlay) -> list[str]:
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_everything_is_drawn_in_both_themes(dataset, forecast, alignment, curve, theme):
-    backend = hv.Store.current_backend
+    backend = hv.Store.current_backend  # bokeh's, where it is the only one that was imported
     drawn = draw_all(dataset, forecast, alignment, curve, theme=theme)
     assert hv.Store.current_backend == backend  # rendering selects one, drawing does not
     for name, overlay in drawn.items():
