@@ -85,7 +85,8 @@ class Explorer:
         await self.refresh()
         self._fill()
         self.state.param.watch(self._on_change, COMPUTED)
-        self.state.param.watch(lambda event: self._complain(event.new), "problem")
+        self.state.param.watch(self._on_message, ["problem", "notice", "evidence"])
+        self._on_message()
         self._link()
 
     async def refresh(self) -> None:
@@ -128,10 +129,6 @@ class Explorer:
             view.start()
         self.pages["Train"][:] = [TrainingPanel(self.state, on_open=self._open_run)]
         self.pages["About"][:] = [AboutView(self.state)]
-        self._complain(self.state.problem)
-        evidence = self.state.evidence
-        if evidence is not None and evidence.forecaster is not None:
-            self.device.label = f"device: {evidence.forecaster.device}"
 
     def _turn_to(self, event: Any) -> None:
         for name, page in self.pages.items():
@@ -147,11 +144,26 @@ class Explorer:
         self.state.run = name
         self.choice.value = "Explore"
 
-    def _on_theme(self, event: Any) -> None:
+    async def _on_theme(self, event: Any) -> None:
         self.state.theme = "dark" if event.new else "light"
+        # The browser restyles the cube for the page's theme meanwhile: draw it as it should be.
+        await asyncio.sleep(0.6)
+        for card in self.views.values():
+            for view in card:
+                if getattr(view, "is_restyled", False):
+                    view.refresh()
 
-    def _complain(self, text: str) -> None:
-        self.alert.param.update(object=escape(text), visible=bool(text))
+    def _on_message(self, *_events: Any) -> None:
+        state = self.state
+        self._complain(state.problem or state.notice, "error" if state.problem else "warning")
+        if state.evidence is not None:
+            forecaster = state.evidence.forecaster
+            self.device.label = f"device: {forecaster.device}" if forecaster else "no run"
+        elif state.problem:
+            self.device.label = "no run"
+
+    def _complain(self, text: str, severity: str = "error") -> None:
+        self.alert.param.update(object=escape(text), severity=severity, visible=bool(text))
 
     def _link(self) -> None:
         location = pn.state.location

@@ -36,7 +36,7 @@ class Controls(Viewer):
     def __init__(self, state: ExplorerState, **params: Any) -> None:
         super().__init__(state=state, **params)
         p = state.param
-        self.data = pmui.Select.from_param(p.dataset_name, **WIDE)
+        self.data = pmui.Select.from_param(p.dataset_name, **{**WIDE, "margin": (12, 10, 4, 10)})
         self.run = pmui.Select.from_param(p.run, **WIDE)
         self.variant = pmui.Select.from_param(p.variant, **WIDE)
         self.question = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")

@@ -108,10 +108,10 @@ class Evidence:
             return 0
         selection = self.forecaster.model.selection
         history = self.forecaster.config.data.history_steps
-        num_nodes = self.dataset.sizes["node"]
+        others = self.dataset.sizes["node"] - 1
         if not selection.dense:
-            num_nodes = min(num_nodes, selection.window_nodes + selection.screened_nodes)
-        return min(selection.topk or history * num_nodes, history * num_nodes)
+            others = min(others, selection.window_nodes + selection.screened_nodes)
+        return min(selection.topk or history * others, history * others)
 
     @property
     def first_step(self) -> int:
@@ -264,8 +264,10 @@ def default_node(evidence: Evidence) -> str:
 def _align(
     forecaster: Forecaster, dataset: xr.Dataset, time: np.datetime64, request: Request
 ) -> xr.Dataset:
-    sources = forecaster.config.data.history_steps * dataset.sizes["node"]
-    kept = request.topk or forecaster.model.selection.topk or sources
+    kept = (
+        request.topk
+        or Evidence(request=request, dataset=dataset, forecaster=forecaster).trained_topk
+    )
     at_once = kept * dataset.sizes["node"] <= SOURCES_AT_ONCE
     known = request.node in dataset["node"].values
     nodes = None if at_once or not known else [request.node]

@@ -41,7 +41,9 @@ MAP_VARIABLES = {
 class ExplorerState(param.Parameterized):
     """The selection of one session. `update` computes the evidence; selecting a place slices it."""
 
-    dataset_name = param.Selector(objects=[], doc="Registered dataset.", label="Data")
+    dataset_name = param.Selector(
+        objects=[], check_on_set=True, doc="Registered dataset.", label="Data"
+    )
     run = param.Selector(
         objects=[""], default="", doc="Bundled weights or a run folder.", label="Run"
     )

@@ -77,6 +77,8 @@ class _View(Viewer):
     def _missing(self) -> tuple[str, str] | None:
         """Say what is missing, as a title and what to do; None where nothing is."""
         evidence = self.state.evidence
+        if evidence is None and self.state.problem:
+            return "Nothing to show", "See the message above, then choose another run or data set."
         if evidence is None:
             return "Loading", "The model and the readings are on their way."
         if evidence.forecast is None:
@@ -216,6 +218,8 @@ class _AlignmentViewBase(_View):
 
 class AlignmentView(_AlignmentViewBase):
     """Where and when the forecast looked: the cube and the map, with the line on trust."""
+
+    is_restyled = True  # the page's theme reaches into Plotly figures
 
     def _build(self) -> None:
         self.kind = pmui.RadioButtonGroup(options=["Space-time cube", "On the map"], **SMALL)

@@ -1,0 +1,35 @@
+"""Small trained runs on the simulated freeway, and ready states, for the tests of the explorer."""
+
+from pathlib import Path
+
+from explorer.evidence import dataset_names, open_dataset
+from explorer.state import ExplorerState
+
+from sttrans_core import ExperimentConfig, train
+
+DATASET = "simulated-freeway"
+
+
+def tiny_config(variant: str = "full", **settings: object) -> ExperimentConfig:
+    """Give a configuration that trains in a second or two."""
+    fields = {"epochs": 1, "batch_size": 32, "max_windows_per_epoch": 32, **settings}
+    model = {"width": 8, "num_heads": 2, "topk": 16, "encoder_nodes": 2, "num_bases": 2}
+    base = ExperimentConfig.preset("small", dataset=DATASET).replace(
+        {"model": model, "train": fields}
+    )
+    return base.variant(variant)
+
+
+def train_runs(root: Path, *variants: str) -> Path:
+    """Train one run per variant into folders named after them."""
+    for variant in variants:
+        train(tiny_config(variant), run_dir=root / variant, dataset=open_dataset(DATASET))
+    return root
+
+
+def opened(root: Path, run: str = "full", **query: object) -> ExplorerState:
+    """Give a state that shows a run."""
+    state = ExplorerState(root=root)
+    state.connect(dataset_names(), {"run": run, **query})
+    state.update()
+    return state

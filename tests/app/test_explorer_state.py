@@ -1,0 +1,233 @@
+"""The explorer's state and evidence, without a page: selection, links, switches, bad input."""
+
+import ast
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from explorer.catalog import find_runs, runs_root
+from explorer.evidence import compare_scores, dataset_names, open_dataset
+from explorer.state import ExplorerState
+from explorer.text import comparison_html, sources_html, trust_html
+from explorer_runs import DATASET, opened, tiny_config, train_runs
+
+from sttrans_core import evaluate, load_run
+from stviz.theme import get_theme
+
+APPS = Path(__file__).parents[2] / "apps"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_runs(tmp_path_factory.mktemp("runs"), "full", "no_alignment")
+
+
+def test_the_state_imports_neither_panel_nor_the_packages_at_once():
+    # The page appears before torch is imported, so nothing above a function may need it.
+    for name in ("state", "catalog"):
+        tree = ast.parse((APPS / "explorer" / f"{name}.py").read_text())
+        imported = {
+            alias.name if isinstance(node, ast.Import) else node.module
+            for node in tree.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        assert not {m for m in imported if m.split(".")[0] in {"panel", "sttrans_core", "stviz"}}
+
+
+def test_the_app_file_is_short():
+    assert len((APPS / "attention_explorer.py").read_text().splitlines()) <= 300
+
+
+def test_every_parameter_says_what_it_is():
+    own = set(ExplorerState.param) - {"name"}
+    assert {n for n in own if not ExplorerState.param[n].doc} == set()
+
+
+def test_runs_are_found_where_the_environment_says(monkeypatch, tmp_path, runs):
+    monkeypatch.setenv("STTRANS_RUNS", str(tmp_path))
+    assert runs_root() == tmp_path
+    monkeypatch.delenv("STTRANS_RUNS")
+    assert runs_root() == Path.cwd() / "runs"
+    assert {(r.name, r.variant, r.has_weights) for r in find_runs(runs)} == {
+        ("full", "full", True),
+        ("no_alignment", "no_alignment", True),
+    }
+    assert find_runs(tmp_path / "nowhere") == []
+
+
+def test_selecting_a_place_slices_what_is_there(runs):
+    state = opened(runs)
+    assert state.problem == ""
+    evidence = state.evidence
+    assert evidence.alignment.sizes["query_node"] == evidence.dataset.sizes["node"]
+    for node in evidence.dataset["node"].values[:3].tolist():
+        state.node = node
+        assert not state.needs_update()
+    state.segment, state.head, state.min_weight = 2, "1", 0.1
+    assert not state.needs_update()
+
+
+def test_time_and_switches_ask_for_new_evidence(runs):
+    state = opened(runs)
+    before = state.evidence
+    for name, value in {"step": before.request.step - 1, "topk": 4, "window": False}.items():
+        setattr(state, name, value)
+        assert state.needs_update()
+        state.update()
+        assert not state.needs_update()
+    assert state.evidence.forecaster is before.forecaster
+    assert state.evidence.alignment.sizes["source"] == 4
+    assert not bool(state.evidence.alignment["in_window"].any())
+    weight = state.evidence.alignment["weight"].sum("source").values
+    np.testing.assert_allclose(weight, 1, atol=1e-5)
+
+
+def test_k_as_trained_is_no_switch(runs):
+    state = opened(runs)
+    assert (state.topk, state.evidence.trained_topk) == (None, 16)
+    state.topk = 16
+    state.update()
+    assert state.topk is None
+    state.topk = 10_000  # beyond what the model can keep: as trained
+    state.update()
+    assert state.topk is None
+
+
+def test_a_link_restores_the_selection(runs):
+    asked = {"node": "AE03", "segment": 3, "k": 5, "head": "1", "min": 0.05, "window": "False"}
+    state = opened(runs, step=1500, **asked)
+    assert (state.step, state.node, state.segment, state.topk) == (1500, "AE03", 3, 5)
+    assert (state.head, state.min_weight, state.window) == ("1", 0.05, False)
+    assert state.notice == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data", "<script>alert(1)</script>"),
+        ("run", "../../etc"),
+        ("node", "nowhere"),
+        ("segment", 99),
+        ("k", "many"),
+        ("head", "7"),
+        ("min", 3),
+        ("step", -5),
+        ("map", "heat"),
+    ],
+)
+def test_a_link_that_misses_is_told_and_left_out(runs, key, value):
+    state = opened(runs, **{key: value})
+    assert state.problem == ""
+    assert state.evidence is not None
+    assert f"The link asks for {key}='{str(value)[:5]}" in state.notice
+    assert "which is not there; showing" in state.notice
+
+
+def test_a_variant_without_alignment_still_forecasts(runs):
+    state = opened(runs, "no_alignment")
+    assert state.evidence.alignment is None
+    assert np.isfinite(state.evidence.forecast["forecast"].values).all()
+    assert (state.evidence.num_heads, state.evidence.trained_topk) == (0, 0)
+
+
+def test_without_a_run_the_readings_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("explorer.state.bundled_variants", lambda _name: [])
+    state = opened(tmp_path, "")
+    assert state.problem == ""
+    assert state.evidence.forecast is None
+    assert state.evidence.dataset.sizes["node"] == len(state.param.node.objects)
+
+
+def test_missing_data_says_how_to_get_it(runs, tmp_path, monkeypatch):
+    monkeypatch.setenv("STTRANS_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    state = opened(runs)
+    shown = state.evidence
+    state.dataset_name = "pems-bay"
+    state.update()
+    assert "pems-bay must be in one of the folders" in state.problem
+    assert "set STTRANS_DATA to the folder that holds it" in state.problem
+    assert state.evidence is shown
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "data.json").unlink(), "A run folder must hold data.json"),
+        (lambda run: (run / "model.safetensors").write_bytes(b"half"), "whole safetensors file"),
+        (
+            lambda run: (run / "config.json").write_text(tiny_config(seed=1).replace(
+                {"model": {"width": 16}}).to_json()),
+            "The weights must fit config.json",
+        ),
+    ],
+)  # fmt: skip
+def test_a_damaged_run_is_a_message(runs, tmp_path, damage, message):
+    shutil.copytree(runs / "full", tmp_path / "full")
+    damage(tmp_path / "full")
+    state = opened(tmp_path)
+    assert message in state.problem
+    assert state.evidence is None
+
+
+def test_a_run_of_other_data_does_not_fit(runs, tmp_path):
+    shutil.copytree(runs / "full", tmp_path / "full")
+    fields = (tmp_path / "full" / "data.json").read_text()
+    (tmp_path / "full" / "data.json").write_text(fields.replace("AE01", "XX01"))
+    state = opened(tmp_path)
+    assert "must" in state.problem
+    assert "got" in state.problem
+    assert state.evidence is None
+
+
+def test_runs_appear_when_they_are_there(runs, tmp_path):
+    state = opened(tmp_path, "full")
+    assert "full" not in state.param.run.objects.values()
+    shutil.copytree(runs / "full", tmp_path / "full")
+    state.refresh_runs()
+    assert "full" in state.param.run.objects.values()
+
+
+def test_differences_carry_their_sign(runs):
+    dataset = open_dataset(DATASET)
+    for name in ("full", "no_alignment"):
+        evaluate(load_run(runs / name), dataset, write=True)
+    full, other = load_run(runs / "full"), load_run(runs / "no_alignment")
+    table = compare_scores(other, full)
+    assert list(table.index) == ["5 min", "15 min", "30 min", "60 min", "mean of 12"]
+    own, reference = (run.scores["mae"].isel(model=0).values for run in (other, full))
+    np.testing.assert_allclose(table["difference"].iloc[:4], (own - reference)[[0, 2, 5, 11]])
+    html = comparison_html(table, ("no_alignment", "full"), other.scores, get_theme("light"))
+    assert f"{table['difference'].iloc[0]:+.2f}" in html
+
+
+def test_text_from_data_is_escaped(runs):
+    state = opened(runs)
+    evil = "<img src=x onerror=alert(1)>"
+    alignment = state.evidence.alignment.copy()
+    alignment["source_node"] = alignment["source_node"].astype(object).where(False, evil)
+    object.__setattr__(state.evidence, "alignment", alignment)
+    selected = {"node": state.node, "segment": 1, "head": None, "min_weight": 0.0}
+    html = sources_html(state.evidence, selected, get_theme("light"))
+    assert "<img" not in html
+    assert "&lt;img src=x" in html
+
+
+def test_the_line_on_trust_states_mass_k_and_truth(runs):
+    state = opened(runs)
+    selected = {"node": state.node, "segment": 1, "head": None, "min_weight": 0.0}
+    html = trust_html(state.evidence, selected, get_theme("light"))
+    mass = float(
+        state.evidence.alignment["covered_mass"].sel(query_node=state.node, segment=1).mean()
+    )
+    assert f">{mass:.0%}</b> of dense attention covered" in html
+    assert ">k = 16</b> as trained" in html
+    if state.evidence.hits.num_scored:
+        assert "true cause in Top-8" in html
+        assert "chance" in html
+
+
+def test_the_simulated_set_comes_first():
+    assert next(iter(dataset_names())) == DATASET
