@@ -9,13 +9,14 @@ import xarray as xr
 
 from stviz.cube_frame import CubeFrame, frame_scene, measure_frame
 from stviz.cube_scene import draw_floor, draw_now, draw_window, gaps, scatter
-from stviz.labels import clock, label_source, wrap_facts
+from stviz.labels import clock, label_source, wrap_facts, wrap_words
 from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
 from stviz.theme import Theme, color_scale, get_theme, rgba
 
 __all__ = ["plot_alignment_cube"]
 
 SMALLEST, LARGEST = 4.0, 17.0
+LEGEND_WIDTH = 760
 SYMBOLS = {"window": ("circle", "window source"), "global": ("diamond", "global source")}
 
 
@@ -80,6 +81,7 @@ def plot_alignment_cube(
     if len(sources):
         traces += [_draw_stems(frame, sources), *_draw_sources(sources, colors)]
     title, subtitle = describe_alignment(sources, alignment)
+    heading = [escape(line) for line in wrap_words(title, width=width, letter=8.0).split("\n")]
     lines = [escape(line) for line in wrap_facts(subtitle, width=width).split("\n")]
     notes = [
         _note("<br>".join(lines), y=1.0, anchor="bottom", colors=colors),
@@ -89,10 +91,13 @@ def plot_alignment_cube(
         text = f"No source has a weight of at least {min_weight:g}."
         notes.append(_note(text, y=0.9, anchor="top", colors=colors))
     layout = frame_scene(frame, sources, colors)
+    # Room for the legend, whose entries take about this many pixels side by side.
+    rows = -(-LEGEND_WIDTH // (width or LEGEND_WIDTH - 1))
+    layout["scene"]["domain"]["y"][0] = min(0.3, (24 + 20 * rows) / (height or 560))
     layout["scene"]["annotations"] = [_name_target(frame, sources, colors)]
     layout |= {
         "title": {
-            "text": f"<b>{escape(title)}</b>",
+            "text": f"<b>{'<br>'.join(heading)}</b>",
             "font": {"size": 15, "color": colors.text},
             "x": 0.01,
             "xanchor": "left",
@@ -102,7 +107,7 @@ def plot_alignment_cube(
         },
         "annotations": notes,
         "coloraxis": _scale_weights(sources, colors),
-        "margin": {"l": 0, "r": 0, "t": 36 + 15 * len(lines), "b": 4},
+        "margin": {"l": 0, "r": 0, "t": 16 + 20 * len(heading) + 15 * len(lines), "b": 4},
         "uirevision": uirevision,
         "width": width,
         "height": height,

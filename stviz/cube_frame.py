@@ -73,7 +73,7 @@ def measure_frame(
     oldest = 1 - at["history_steps"]
     span = at["last_step"] - oldest
     frame = CubeFrame(
-        bounds=map_bounds(unwrapped, latitude, padding=0.05),
+        bounds=map_bounds(unwrapped, latitude, padding=0.05, narrowest=0.5),
         oldest=oldest,
         floor=oldest - max(1.0, 0.06 * span),
         top=at["last_step"] + max(1.0, 0.08 * span),
@@ -129,7 +129,7 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
             "aspectratio": {"x": across * scale, "y": up * scale, "z": 0.85},
             "camera": {
                 "eye": {"x": 0.62, "y": -1.45, "z": 0.47},
-                "center": {"x": 0.0, "y": 0.0, "z": -0.2},
+                "center": {"x": 0.0, "y": 0.0, "z": -0.15},
             },
             "bgcolor": colors.paper,
             "domain": {"x": [0, 0.95], "y": [0.09, 1]},

@@ -14,7 +14,7 @@ from bokeh.models import (
     Title,
 )
 
-from stviz.labels import wrap_facts
+from stviz.labels import wrap_facts, wrap_words
 from stviz.theme import Theme
 
 __all__ = ["finish", "options"]
@@ -95,6 +95,8 @@ def finish(
     if is_map:
         values |= {"xlabel": "longitude", "ylabel": "latitude"}
     values.setdefault("legend_opts", {"orientation": "horizontal", "padding": 4, "spacing": 12})
+    title = wrap_words(title, width=width, letter=8.0)
+    credit = wrap_words(credit, width=width)
     hooks = [_decorate(title, wrap_facts(subtitle, width=width), credit, theme, is_map, bar)]
     if on_tap is not None:
         hooks.append(_listen(on_tap))

@@ -100,7 +100,7 @@ def from_mercator(x: float | np.ndarray, y: float | np.ndarray) -> tuple[np.ndar
 
 
 def map_bounds(
-    longitude: Numbers, latitude: Numbers, *, padding: float = 0.08
+    longitude: Numbers, latitude: Numbers, *, padding: float = 0.08, narrowest: float = 1 / 3
 ) -> tuple[float, float, float, float]:
     """Give the frame of a map around places, never empty and not too narrow.
 
@@ -108,6 +108,7 @@ def map_bounds(
         longitude: Numbers east, already unwrapped.
         latitude: Numbers north.
         padding: Share of the extent added on each side.
+        narrowest: The short side is at least this share of the long one.
 
     Returns:
         West, south, east and north in degrees.
@@ -116,9 +117,8 @@ def map_bounds(
     south, north = float(np.min(latitude)), float(np.max(latitude))
     shrink = max(np.cos(np.radians((south + north) / 2)), 0.1)
     size = max(east - west, (north - south) / shrink, 0.02)
-    # A strip of sensors still gets a frame of at least 1:3.
-    width = max(east - west, size / 3)
-    height = max(north - south, size * shrink / 3)
+    width = max(east - west, size * narrowest)
+    height = max(north - south, size * shrink * narrowest)
     middle, centre = (west + east) / 2, (south + north) / 2
     half_width, half_height = width * (0.5 + padding), height * (0.5 + padding)
     return (

@@ -4,6 +4,7 @@ Also the words that every figure carries: title, unit, source, and "Simulated" w
 """
 
 from collections.abc import Hashable, Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "pick",
     "pick_time",
     "wrap_facts",
+    "wrap_words",
 ]
 
 DOT = " \N{MIDDLE DOT} "
@@ -170,6 +172,22 @@ def wrap_facts(facts: str, *, width: int | None = None, newline: str = "\n") -> 
         else:
             lines.append(fact)
     return newline.join(lines)
+
+
+def wrap_words(text: str, *, width: int | None = None, letter: float = 6.0) -> str:
+    """Break a title or source line between words so that it fits a figure.
+
+    Args:
+        text: The line.
+        width: Width of the figure in pixels; None is taken for 620.
+        letter: Width of an average letter in pixels.
+
+    Returns:
+        One or more lines; a single word is never broken.
+    """
+    longest = max(20, round(((width or 620) - 60) / letter))
+    lines = wrap(text, longest, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def _examples(labels: Sequence) -> str:
