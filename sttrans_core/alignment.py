@@ -156,13 +156,15 @@ def _candidate_nodes(
         similarity.masked_fill_(~observed.any(1)[:, None], -torch.inf)
         taken = torch.cat([query_nodes[:, None], window], dim=1)  # (Q, 1 + W)
         similarity.scatter_(2, taken[None].expand(len(key), -1, -1), -torch.inf)
-        screened = similarity.topk(selection.screened_nodes, dim=2).indices
+        best = similarity.topk(selection.screened_nodes, dim=2)
+        # Where too few nodes are observed, the query's own node fills up: it is never a source.
+        screened = torch.where(best.values.isneginf(), query_nodes[:, None], best.indices)
     return torch.cat([window[None].expand(len(key), -1, -1), screened], dim=2)
 
 
 def _window_nodes(
     geometry: Geometry, selection: Selection, query_nodes: Int[Tensor, " query"]
-) -> Int[Tensor, "query window"]:
+) -> Int[Tensor, "query neighbour"]:
     """Give the nearest other nodes of each query's node."""
     return geometry.neighbours[query_nodes, 1 : 1 + selection.window_nodes]
 
@@ -182,14 +184,14 @@ def _gathered(
     seen = observed.transpose(1, 2)  # (B, N, T)
     if candidates is None:
         nodes = torch.arange(num_nodes, device=key.device)[None, None]  # (1, 1, C)
-        keys, values = keys[:, None], values[:, None]  # (B, 1, C, T*D)
-        seen = seen[:, None] & (nodes != query_nodes[:, None])[..., None]  # (B, Q, C, T)
+        keys, values, seen = keys[:, None], values[:, None], seen[:, None]  # (B, 1, C, T*D)
     else:
         nodes = candidates  # (1|B, Q, C)
         row = nodes + torch.arange(batch, device=key.device)[:, None, None] * num_nodes
         keys = F.embedding(row, keys.flatten(0, 1))  # (B, Q, C, T*D)
         values = F.embedding(row, values.flatten(0, 1))
         seen = F.embedding(row, seen.flatten(0, 1).to(key.dtype)) > 0
+    seen = seen & (nodes != query_nodes[:, None])[..., None]  # (B, Q, C, T)
     relations = geometry.relations(query_nodes[None, :, None], nodes)  # (1|B, Q, C)
     features = F.embedding(relations, position.features().flatten(1).to(key.dtype))
     keys = keys.unflatten(-1, (history, -1)).flatten(2, 3)  # (B, 1|Q, C*T, D)

@@ -44,11 +44,14 @@ def label_forecast(
     target = np.where(inside[..., None], readings[np.minimum(ahead, len(readings) - 1)], np.nan)
     half = np.full(values.shape[1:], np.nan, dtype=np.float32) if bands is None else bands
     dims = ("time", "horizon", "node")
+    # Speeds and counts are never negative, so no band needs to reach below 0.
+    floor = 0.0 if np.nanmin(readings) >= 0 else -np.inf
+    lower = np.maximum(values - half, np.minimum(values, floor))
     minutes = interval_of(dataset).total_seconds() / 60
     forecast = xr.Dataset(
         {
             "forecast": (dims, values.astype(np.float32)),
-            "lower": (dims, (values - half).astype(np.float32)),
+            "lower": (dims, lower.astype(np.float32)),
             "upper": (dims, (values + half).astype(np.float32)),
             "target": (dims, target.astype(np.float32)),
         },

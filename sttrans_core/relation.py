@@ -7,20 +7,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sttrans_core.geometry import nearest_nodes
+from sttrans_core.geometry import EARTH_RADIUS_KM, haversine_km, nearest_nodes
 
 __all__ = ["FixedPosition", "Geometry", "LearnedPosition"]
 
-EARTH_RADIUS_KM = 6371.0088
 NUM_SECTORS = 8
-_DISTANCE_EDGES = (0.5, 1.5, 2.5, 3.5, 4.5, 6.0, 8.0, 11.0, 15.0, 20.0, 30.0)  # in spacings
+_DISTANCE_EDGES = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 11.5, 15.5, 20.5, 30.5)  # in spacings
 NUM_RELATIONS = 1 + (len(_DISTANCE_EDGES) + 1) * NUM_SECTORS  # 0 is the node itself
 
 
 class Geometry(nn.Module):
     """Where the nodes are, their nearest neighbours, and the relation class of any pair.
 
-    Distances are counted in *spacings*, the median distance to the nearest other place, so that
+    Distances are counted in *spacings*, the typical distance between neighbouring nodes, so that
     one set of classes serves a freeway and a continent. Nothing here grows faster than the number
     of nodes: pairs are classified when they are asked for.
 
@@ -92,16 +91,14 @@ class Geometry(nn.Module):
 
 
 def _typical_spacing(latitude: np.ndarray, longitude: np.ndarray) -> float:
-    """Median distance in km to the nearest node at another place (1 where there is none)."""
-    rounded = np.round(np.stack([latitude, longitude], axis=-1), 4)  # about 10 m
-    places = np.unique(rounded, axis=0)
-    if len(places) < 2:
-        return 1.0
-    nearest = nearest_nodes(places[:, 0], places[:, 1], count=2)[:, 1]
-    north = np.radians(places[nearest, 0] - places[:, 0])
-    east = np.radians((places[nearest, 1] - places[:, 1] + 180) % 360 - 180)
-    east = east * np.cos(np.radians(places[:, 0]))
-    return float(np.median(np.hypot(north, east)) * EARTH_RADIUS_KM)
+    """Median distance in km to the fourth nearest other node.
+
+    The first may be the same mast on the other carriageway; the fourth is one spacing away on a
+    grid and along a road with two carriageways. 1 km where all nodes are at one place.
+    """
+    nearest = nearest_nodes(latitude, longitude, count=5)[:, -1]
+    distance = haversine_km(latitude, longitude, latitude[nearest], longitude[nearest])
+    return float(np.median(distance)) or 1.0
 
 
 def _ring_centres() -> Float[Tensor, " ring"]:

@@ -159,7 +159,7 @@ def test_heads_share_sources_and_have_their_own_weights():
 
 def test_similarity_falls_with_distance_and_lag():
     # All keys alike: only the fixed decay speaks. exp(-ring / 4 - lag / 6), the rings of nodes
-    # 0, 1 and 2 of places 0, 1, 4 (spacing 1: the nearest others are 1, 1 and 3 away).
+    # 0, 1 and 2 of places 0, 1, 4 (spacing: from 0 to 1).
     inputs = Inputs(
         torch.zeros(1, 3, 1, 1, 1, dtype=torch.float64),
         torch.zeros(1, 2, 3, 1, 1, dtype=torch.float64),
@@ -167,8 +167,10 @@ def test_similarity_falls_with_distance_and_lag():
         torch.ones(1, 2, 3, dtype=torch.bool),
     )
     position = FixedPosition(2, 1, decay_spacings=4.0, decay_steps=6.0).double()
+    geometry = _places(3)
+    geometry.spacing_km = float(torch.hypot(*geometry.offsets_km(torch.tensor(0), torch.tensor(1))))
     _, alignment = _align(
-        inputs, Selection(topk=4, dense=True), geometry=_places(3), position=position
+        inputs, Selection(topk=4, dense=True), geometry=geometry, position=position
     )
     # From node 0: node 1 at ring centre 1 now (exp(-1/4)) and a step ago (exp(-1/6) of that), then
     # node 2, 4 spacings away in the ring 3.5 .. 4.5.
@@ -364,9 +366,6 @@ def test_k_outside_the_sources_is_refused(topk):
         _align(_inputs(), Selection(topk=topk))
 
 
-@pytest.mark.xfail(
-    reason="screening fills up with the own node and with places of the window, which count twice"
-)
 def test_the_default_backend_computes_the_definition_where_little_is_observed():
     # With 90 % missing, fewer places are observed than screening may admit.
     for selection in SELECTIONS.values():
@@ -381,9 +380,6 @@ def test_the_default_backend_computes_the_definition_where_little_is_observed():
         assert torch.allclose(reference, auto)
 
 
-@pytest.mark.xfail(
-    reason="screening fills up with the own node and with places of the window, which count twice"
-)
 def test_screening_with_too_few_observed_nodes_repeats_none():
     # Three places are observed; screening has to fill up with places that say nothing, and must
     # not take a place of the window for a second time.

@@ -15,12 +15,17 @@ from sttrans_core.relation import (
 )
 
 
-def _line(*positions: float, north: bool = False) -> Geometry:
+SPACING_KM = 1.11195  # a hundredth of a degree on the equator: 6371.0088 km * pi / 180 / 100
+
+
+def _line(*positions: float, north: bool = False, spacing_km: float = SPACING_KM) -> Geometry:
     """Give places on the equator (or a meridian), in hundredths of a degree."""
     along = np.array(positions) / 100
     across = np.zeros_like(along)
     latitude, longitude = (along, across) if north else (across, along)
-    return Geometry(latitude, longitude, num_neighbours=2)
+    geometry = Geometry(latitude, longitude, num_neighbours=2)
+    geometry.spacing_km = spacing_km
+    return geometry
 
 
 def _relation(geometry: Geometry, target: int, source: int) -> tuple[int, int]:
@@ -30,9 +35,14 @@ def _relation(geometry: Geometry, target: int, source: int) -> tuple[int, int]:
 
 
 def test_spacing_and_offsets_by_hand():
+    # Fourth nearest of six in a row, in hundredths of a degree: 4, 3, 2, 2, 3, 4; the median is 3.
+    row = Geometry(np.zeros(6), np.arange(6) / 100, num_neighbours=2)
+    assert row.spacing_km == pytest.approx(3 * SPACING_KM, rel=1e-4)
+    # Two carriageways: of each place the fourth nearest is one step along the road, but for the
+    # four at the ends, whose fourth nearest is two steps away; the median is 1.
+    road = Geometry(np.repeat([0.0, 1e-4], 9), np.tile(np.arange(9) / 100, 2), num_neighbours=2)
+    assert road.spacing_km == pytest.approx(SPACING_KM, rel=1e-3)
     geometry = _line(0, 1, 2, 3)
-    # A hundredth of a degree on the equator: 6371.0088 km * pi / 180 / 100.
-    assert geometry.spacing_km == pytest.approx(1.11195, rel=1e-4)
     east, north = geometry.offsets_km(torch.tensor([0, 2]), torch.tensor([3, 1]))
     assert east.tolist() == pytest.approx([3 * 1.11195, -1.11195], rel=1e-3)
     assert north.tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
@@ -47,7 +57,7 @@ def test_the_node_itself_has_a_class_of_its_own():
 
 def test_distances_are_counted_in_spacings():
     geometry = _line(0, 1, 2, 3, 10, 11)
-    # Nearest neighbours are 1 apart everywhere; edges lie at 0.5, 1.5, 2.5, 3.5, ... 8, 11.
+    # Edges lie at 0.5, 1.5, 2.5, 3.5, ... 8.5, 11.5 spacings.
     rings = [_relation(geometry, 0, source)[0] for source in (1, 2, 3, 4, 5)]
     assert rings[:3] == [1, 2, 3]
     assert rings == sorted(rings)
@@ -68,6 +78,7 @@ def test_bearings_go_clockwise_from_north(latitude, longitude, sector):
 
 def test_a_pair_across_the_date_line_is_near():
     geometry = Geometry(np.zeros(3), np.array([179.99, -180.0, -179.99]), num_neighbours=3)
+    geometry.spacing_km = SPACING_KM
     assert _relation(geometry, 0, 1) == (1, 2)
     assert _relation(geometry, 0, 2) == (2, 2)
     assert _relation(geometry, 2, 0) == (2, 6)
@@ -78,8 +89,8 @@ def test_classes_do_not_depend_on_the_scale_of_the_map(scale, north):
     places = np.array([0.0, 1.0, 2.0, 5.2, 12.3])  # no distance near an edge of rings
     nodes = torch.arange(5)
     before = _line(*places, north=north).relations(nodes[:, None], nodes)
-    after = _line(*(scale * places), north=north).relations(nodes[:, None], nodes)
-    assert torch.equal(before, after)
+    after = _line(*(scale * places), north=north, spacing_km=scale * SPACING_KM)
+    assert torch.equal(before, after.relations(nodes[:, None], nodes))
 
 
 def test_coordinates_are_centred_and_stay_finite_for_one_place():
