@@ -1,0 +1,145 @@
+"""Run a notebook in a real JupyterLab and write it back with light outputs.
+
+    python tests/notebooks/refresh.py notebooks/01_metr_la.ipynb
+
+JupyterLab runs every cell in Chromium, without internet. What a code host cannot show (HoloViews,
+Plotly, folium, widgets) is replaced by a picture of that very output as it stood on the page; text,
+small tables, execution counts and cell ids stay. Sources are never changed, and nothing is
+written where a cell failed. Pictures of cells tagged "overview" also go, side by side, into
+`results/figures/overview.png` beside the notebook.
+"""
+
+import base64
+import io
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lab import CHROMIUM_ARGS, OUTPUTS, code_cell, find_chromium, jupyter_lab, run_notebook
+from PIL import Image, ImageChops
+from playwright.sync_api import Page, sync_playwright
+
+MAX_BYTES = 480_000
+MAX_WIDTH = 700
+PALETTES = (128, 64, 32, 16)
+LIGHT_TYPES = {"text/plain", "text/html", "text/markdown"}
+MAX_TABLE = 20_000
+OVERVIEW = Path("results", "figures", "overview.png")
+
+
+def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the code cells; an output without data, which shows nothing, is taken out of them."""
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for cell in cells:
+        cell["outputs"] = [output for output in cell["outputs"] if output.get("data", True)]
+    return cells
+
+
+def is_light(output: dict[str, Any]) -> bool:
+    """Say whether an output can stay: text, or a small table without scripts."""
+    data = output.get("data", {})
+    html = "".join(data.get("text/html", "<table"))
+    is_table = "<table" in html and "<script" not in html and len(html) <= MAX_TABLE
+    return set(data) <= LIGHT_TYPES and is_table
+
+
+def photograph(page: Page, notebook: dict[str, Any]) -> dict[tuple[int, int], Image.Image]:
+    """Take a picture of each heavy output, by (code cell, output); blank ones have none."""
+    pictures = {}
+    for number, cell in enumerate(code_cells(notebook)):
+        shown = code_cell(page, number).locator(OUTPUTS)
+        if shown.count() != len(cell["outputs"]):
+            raise RuntimeError(
+                f"JupyterLab must show every output; got {shown.count()} of "
+                f"{len(cell['outputs'])} in code cell {number + 1}. Set windowingMode to none."
+            )
+        for index, output in enumerate(cell["outputs"]):
+            box = shown.nth(index).locator(".jp-OutputArea-output").first
+            if is_light(output) or not box.is_visible():
+                continue
+            image = Image.open(io.BytesIO(box.screenshot())).convert("RGB")
+            drawn = ImageChops.difference(image, Image.new("RGB", image.size, "white")).getbbox()
+            if drawn is not None:
+                pictures[number, index] = image.crop(drawn)
+    return pictures
+
+
+def lighten(
+    source: dict[str, Any],
+    run: dict[str, Any],
+    pictures: dict[tuple[int, int], Image.Image],
+    *,
+    colors: int,
+) -> str:
+    """Give the source notebook as JSON with the outputs of a run, heavy ones as pictures."""
+    pairs = zip(code_cells(source), code_cells(run), strict=True)
+    for number, (cell, done) in enumerate(pairs):
+        cell["execution_count"], cell["outputs"] = done["execution_count"], []
+        for index, output in enumerate(done["outputs"]):
+            if is_light(output):
+                cell["outputs"].append(output)
+            elif (number, index) in pictures:
+                data = {"image/png": _encode(pictures[number, index], colors)}
+                cell["outputs"].append({**output, "data": data, "metadata": {}})
+    source["metadata"].pop("widgets", None)
+    return json.dumps(source, indent=1, ensure_ascii=False) + "\n"
+
+
+def _encode(image: Image.Image, colors: int) -> str:
+    if image.width > MAX_WIDTH:
+        image = image.resize((MAX_WIDTH, round(image.height * MAX_WIDTH / image.width)))
+    stream = io.BytesIO()
+    image.quantize(colors).save(stream, format="PNG", optimize=True)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def write_overview(pictures: list[Image.Image], path: Path) -> None:
+    """Write pictures side by side into one file."""
+    width = sum(picture.width for picture in pictures)
+    sheet = Image.new("RGB", (width, max(picture.height for picture in pictures)), "white")
+    left = 0
+    for picture in pictures:
+        sheet.paste(picture, (left, (sheet.height - picture.height) // 2))
+        left += picture.width
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.quantize(128).save(path, optimize=True)
+
+
+def refresh(path: Path) -> None:
+    """Run a notebook in a copy of its folder, and write it back."""
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        copy = Path(shutil.copytree(path.parent, Path(home, "notebooks"))) / path.name
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_ARGS)
+        page = browser.new_page(viewport={"width": 1000, "height": 1000})
+        with jupyter_lab(copy.parent) as address:
+            passed = run_notebook(page, address, path.name)
+            run = json.loads(copy.read_text())
+            outputs = [output for cell in code_cells(run) for output in cell["outputs"]]
+            faults = [output for output in outputs if output["output_type"] == "error"]
+            faults += [output for output in outputs if output.get("name") == "stderr"]
+            if faults or not passed:
+                raise SystemExit(f"A cell failed or wrote to stderr:\n{json.dumps(faults)[:4000]}")
+            pictures = photograph(page, run)
+        browser.close()
+    source = json.loads(path.read_text())
+    sizes = []
+    for colors in PALETTES:
+        text = lighten(source, run, pictures, colors=colors)
+        sizes.append(len(text.encode()))
+        if sizes[-1] <= MAX_BYTES:
+            break
+    else:
+        raise SystemExit(f"{path.name} must stay within {MAX_BYTES} bytes; got {sizes[-1]}.")
+    path.write_text(text)
+    tags = [cell["metadata"].get("tags", []) for cell in code_cells(source)]
+    overview = [image for (number, _), image in pictures.items() if "overview" in tags[number]]
+    if overview:
+        write_overview(overview, path.parent / OVERVIEW)
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        refresh(Path(argument).resolve())
