@@ -34,8 +34,9 @@ class Explorer:
             object="", severity="error", visible=False, closeable=False,
             sizing_mode="stretch_width", margin=(0, 6, 6, 6),
         )  # fmt: skip
-        self.views = {name: _card(height) for name, height in PLACES.items()}
-        cards = pn.FlexBox(*self.views.values(), gap="8px", sizing_mode="stretch_width", margin=0)
+        self.cards = {name: _card(height) for name, height in PLACES.items()}
+        self.views: dict[str, Any] = {}
+        cards = pn.FlexBox(*self.cards.values(), gap="8px", sizing_mode="stretch_width", margin=0)
         self.pages = {
             "Explore": cards,
             "Train": pn.Column(sizing_mode="stretch_width", margin=0, visible=False),
@@ -123,8 +124,8 @@ class Explorer:
 
         self.controls[:] = [Controls(self.state)]
         kinds = (MapView, AlignmentView, SeriesView, SourcesView, ScoresView)
-        for card, kind in zip(self.views.values(), kinds, strict=True):
-            view = kind(self.state)
+        for (name, card), kind in zip(self.cards.items(), kinds, strict=True):
+            view = self.views[name] = kind(self.state)
             card[:] = [view]
             view.start()
         self.pages["Train"][:] = [TrainingPanel(self.state, on_open=self._open_run)]
@@ -144,14 +145,9 @@ class Explorer:
         self.state.run = name
         self.choice.value = "Explore"
 
-    async def _on_theme(self, event: Any) -> None:
-        self.state.theme = "dark" if event.new else "light"
-        # The browser restyles the cube for the page's theme meanwhile: draw it as it should be.
-        await asyncio.sleep(0.6)
-        for card in self.views.values():
-            for view in card:
-                if getattr(view, "is_restyled", False):
-                    view.refresh()
+    def _on_theme(self, event: Any) -> None:
+        with pn.io.hold(freeze=True):
+            self.state.theme = "dark" if event.new else "light"
 
     def _on_message(self, *_events: Any) -> None:
         state = self.state
@@ -215,7 +211,7 @@ def _card(height: str) -> pn.Column:
             "border-radius": "6px",
             "overflow": "hidden",
         },
-        sizing_mode="stretch_width",
+        sizing_mode="stretch_both",
     )
 
 

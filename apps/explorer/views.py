@@ -219,8 +219,6 @@ class _AlignmentViewBase(_View):
 class AlignmentView(_AlignmentViewBase):
     """Where and when the forecast looked: the cube and the map, with the line on trust."""
 
-    is_restyled = True  # the page's theme reaches into Plotly figures
-
     def _build(self) -> None:
         self.kind = pmui.RadioButtonGroup(options=["Space-time cube", "On the map"], **SMALL)
         self.kind.value = "Space-time cube"
@@ -235,6 +233,16 @@ class AlignmentView(_AlignmentViewBase):
         self.filled = pn.Column(
             self.cube, self.map, self.trust, sizing_mode="stretch_both", margin=0
         )
+
+    def start(self) -> None:
+        """Draw, and draw again whenever the page has put a style of its own over the cube."""
+        super().start()
+        for model, _ in self.cube._models.values():
+            model.on_change("layout", self._on_layout)
+
+    def _on_layout(self, _name: str, _old: dict, new: dict) -> None:
+        if new and new.get("paper_bgcolor") != get_theme(self.state.theme).paper:
+            self.cube.param.trigger("object")
 
     def _draw(self) -> None:
         state, alignment = self.state, self.state.evidence.alignment

@@ -1,7 +1,9 @@
 """Small trained runs on the simulated freeway, and ready states, for the tests of the explorer."""
 
+from functools import cache
 from pathlib import Path
 
+import pytest
 from explorer.evidence import dataset_names, open_dataset
 from explorer.state import ExplorerState
 
@@ -20,9 +22,11 @@ def tiny_config(variant: str = "full", **settings: object) -> ExperimentConfig:
     return base.variant(variant)
 
 
-def train_runs(root: Path, *variants: str) -> Path:
-    """Train one run per variant into folders named after them."""
-    for variant in variants:
+@cache
+def train_runs(factory: pytest.TempPathFactory) -> Path:
+    """Train `full` and `no_alignment`, once for all tests: give the folder of their run folders."""
+    root = factory.mktemp("trained")
+    for variant in ("no_alignment", "full"):
         train(tiny_config(variant), run_dir=root / variant, dataset=open_dataset(DATASET))
     return root
 

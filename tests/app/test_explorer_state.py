@@ -20,7 +20,7 @@ APPS = Path(__file__).parents[2] / "apps"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_runs(tmp_path_factory.mktemp("runs"), "full", "no_alignment")
+    return train_runs(tmp_path_factory)
 
 
 def test_the_state_imports_neither_panel_nor_the_packages_at_once():

@@ -1,0 +1,108 @@
+"""The explorer's page without a browser: there at once, filled later, alive after a failure."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attention_explorer import Explorer
+from explorer.state import ExplorerState
+from explorer.views import AlignmentView, MapView
+from explorer_runs import train_runs
+
+APPS = Path(__file__).parents[2] / "apps"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_runs(tmp_path_factory)
+
+
+def started(state: ExplorerState, *actions: Callable[[Explorer], None]) -> Explorer:
+    """Run a page as a server does, in an event loop, and act on it once it is filled."""
+    explorer = Explorer(state)
+
+    async def run() -> None:
+        await explorer.start()
+        for action in actions:
+            action(explorer)
+            await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+    return explorer
+
+
+def test_the_page_needs_none_of_the_heavy_packages():
+    code = (
+        "import sys, attention_explorer as a;"
+        "page = a.Explorer(a.ExplorerState()).page; page.get_root();"
+        "heavy = {'torch', 'holoviews', 'plotly', 'sttrans_core', 'stviz'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=APPS, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+def test_the_page_is_filled_once_the_model_is_there(runs):
+    state = ExplorerState(root=runs)
+    explorer = started(state)
+    assert not explorer.alert.visible
+    assert explorer.device.label.startswith("device: ")
+    assert len(explorer.controls) == 1
+    assert isinstance(explorer.views["map"], MapView)
+    cube = explorer.views["alignment"]
+    assert isinstance(cube, AlignmentView)
+    assert state.node in cube.cube.object.layout.title.text
+
+
+def test_another_place_is_drawn_in_the_same_pane(runs):
+    panes = []
+
+    def move(explorer: Explorer) -> None:
+        panes.append(explorer.views["alignment"].cube)
+        nodes = explorer.state.param.node.objects
+        explorer.state.node = nodes[nodes.index(explorer.state.node) - 1]
+
+    explorer = started(ExplorerState(root=runs), move, move)
+    view = explorer.views["alignment"]
+    assert panes == [view.cube] * 2
+    assert explorer.state.node in view.cube.object.layout.title.text
+    # The camera stays where the reader has turned it while this word stays the same.
+    assert view.cube.object.layout.uirevision == "alignment-cube"
+
+
+def test_a_damaged_run_leaves_a_page_that_works(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("explorer.state.bundled_variants", lambda _name: [])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text((runs / "full" / "config.json").read_text())
+    (tmp_path / "broken" / "model.safetensors").write_bytes(b"no weights")
+    explorer = started(ExplorerState(root=tmp_path))
+    assert explorer.alert.visible
+    assert "A run folder must hold data.json" in explorer.alert.object
+    assert "See the message above" in explorer.views["map"].empty.object
+    for file in (runs / "full").iterdir():
+        (tmp_path / "broken" / file.name).write_bytes(file.read_bytes())
+    asyncio.run(explorer.refresh())
+    assert not explorer.alert.visible
+    assert explorer.state.evidence is not None
+
+
+def test_a_failure_before_anything_is_loaded_is_a_message(tmp_path, monkeypatch):
+    def fail() -> dict[str, str]:
+        raise RuntimeError("<no> packages")
+
+    monkeypatch.setattr("attention_explorer._dataset_names", fail)
+    explorer = started(ExplorerState(root=tmp_path))
+    assert explorer.alert.visible
+    assert "RuntimeError: &lt;no&gt; packages. Choose another run" in explorer.alert.object
+
+
+def test_a_trained_run_is_opened_and_one_without_weights_is_refused(runs):
+    explorer = started(ExplorerState(root=runs), lambda page: page._open_run("nowhere"))
+    assert "has no weights yet" in explorer.alert.object
+    explorer = started(ExplorerState(root=runs), lambda page: page._open_run("full"))
+    assert explorer.state.run == "full"
