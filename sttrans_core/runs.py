@@ -4,6 +4,10 @@ import hashlib
 import json
 import os
 import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from sttrans_core.config import ExperimentConfig
+from sttrans_core.config import ExperimentConfig, config_hash
 
 __all__ = ["RunError", "RunFolder", "fingerprint"]
 
@@ -74,6 +78,23 @@ class RunFolder:
                 f"({error.strerror}). Choose another run_dir."
             ) from error
 
+    def holds(self, name: str) -> bool:
+        """Tell whether a file of the run is there.
+
+        Raises:
+            RunError: The folder cannot be looked into.
+        """
+        try:
+            return (self.path / name).exists()
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> RunError:
+        return RunError(
+            f"A run folder must be a folder that can be read; got {self.path} ({error.strerror}). "
+            "Point at a folder made by train."
+        )
+
     def write_json(self, name: str, fields: dict[str, Any]) -> None:
         """Write a JSON file so that a reader never sees half of it."""
         self._replace(name, json.dumps(fields, indent=2) + "\n")
@@ -91,32 +112,60 @@ class RunFolder:
         """Read a JSON file of the run.
 
         Raises:
-            RunError: It is missing or is not JSON.
+            RunError: It is missing, cannot be read, or is not a JSON object.
         """
         path = self.path / name
         try:
-            return json.loads(path.read_text())
+            fields = json.loads(path.read_text())
         except FileNotFoundError as error:
             raise RunError(
                 f"A run folder must hold {name}; got {self.path} without it. "
                 "Point at a folder made by train, or train again."
             ) from error
-        except json.JSONDecodeError as error:
-            raise RunError(
-                f"{name} of a run must be JSON; got an unreadable file in {self.path}. Train again."
-            ) from error
+        except OSError as error:
+            raise self._unreadable(error) from error
+        except ValueError as error:  # not JSON, or not even text
+            raise self._damaged(name) from error
+        if not isinstance(fields, dict):
+            raise self._damaged(name)
+        return fields
+
+    def _damaged(self, name: str) -> RunError:
+        return RunError(
+            f"{name} of a run must be JSON; got an unreadable file in {self.path}. Train again."
+        )
 
     def append_history(self, row: dict[str, Any]) -> None:
         """Add the line of one epoch to `history.jsonl`."""
         with (self.path / "history.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
 
+    def keep_history(self, num_epochs: int) -> None:
+        """Drop the lines of epochs that a checkpoint does not know of."""
+        if self.holds("history.jsonl"):
+            lines = (self.path / "history.jsonl").read_text().splitlines(keepends=True)
+            self.write_text("history.jsonl", "".join(lines[:num_epochs]))
+
     def history(self) -> list[dict[str, Any]]:
-        """Read the epochs so far; empty where there are none."""
-        path = self.path / "history.jsonl"
-        if not path.exists():
+        """Read the epochs so far; empty where there are none.
+
+        A last line that is still being written, or was when the machine stopped, is left out.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        if not self.holds("history.jsonl"):
             return []
-        return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        try:
+            whole = (self.path / "history.jsonl").read_text().rpartition("\n")[0]
+            rows = [json.loads(line) for line in whole.splitlines() if line.strip()]
+        except OSError as error:
+            raise self._unreadable(error) from error
+        except ValueError as error:
+            raise self._damaged("history.jsonl") from error
+        if not all(isinstance(row, dict) and "epoch" in row for row in rows):
+            raise self._damaged("history.jsonl")
+        return rows
 
     def config(self) -> ExperimentConfig:
         """Read the configuration.
@@ -127,12 +176,35 @@ class RunFolder:
         """
         return ExperimentConfig.parse(self.read_json("config.json"))
 
-    def save_tensors(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Write tensors as safetensors, whole or not at all."""
+    def save_tensors(
+        self, name: str, tensors: dict[str, Tensor], *, config: ExperimentConfig | None = None
+    ) -> None:
+        """Write tensors as safetensors, whole or not at all, with the hash of what made them."""
+        # One entry: safetensors writes several in any order, and equal runs give equal files.
+        made_by = {"config": f"{config.hash} {config.variant_name}"} if config else None
         temporary = self.path / f".{name}.part"
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()},
-                  temporary)  # fmt: skip
+                  temporary, metadata=made_by)  # fmt: skip
         temporary.replace(self.path / name)
+
+    def check_weights(self, name: str) -> None:
+        """Refuse weights that another configuration made than the one in `config.json`.
+
+        Labels may differ. The fields are compared as they stand in the file, so that a field that
+        a later version adds changes nothing.
+
+        Raises:
+            RunError: The configurations differ, or a file is missing or damaged.
+        """
+        with self._opened(name) as file:
+            made_by, *_ = (file.metadata() or {}).get("config", "").split() or [None]
+        expected = config_hash(self.read_json("config.json"))
+        if made_by not in {None, expected}:
+            raise RunError(
+                f"The weights must fit config.json of the run; got weights of the configuration "
+                f"{made_by} beside one of {expected} in {self.path}. "
+                "Restore the files of one run, or train again."
+            )
 
     def load_tensors(self, name: str) -> dict[str, Tensor]:
         """Read tensors written by `save_tensors`.
@@ -140,22 +212,28 @@ class RunFolder:
         Raises:
             RunError: The file is missing or damaged.
         """
+        with self._opened(name) as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Any]:
         path = self.path / name
-        if not path.exists():
+        if not self.holds(name):
             raise RunError(
                 f"A run folder must hold {name}; got {self.path} without it. "
                 "Finish the training (resume=True) or train again."
             )
         try:
-            return load_file(path)
-        except SafetensorError as error:
+            with safe_open(path, framework="pt") as file:
+                yield file
+        except (SafetensorError, OSError) as error:
             raise RunError(
                 f"{name} must be a whole safetensors file; got a damaged one in {self.path} "
                 f"({error}). Train again."
             ) from error
 
     def write_environment(self) -> None:
-        """Record versions and the machine's kind, so that a number can be traced."""
+        """Record versions, commit and the machine's kind, so that a number can be traced."""
         packages = {}
         for name in ("sttrans", "torch", "numpy", "xarray", "lightning-fabric"):
             try:
@@ -170,5 +248,22 @@ class RunFolder:
                 "threads": torch.get_num_threads(),
                 "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
                 "packages": packages,
+                "commit": _commit(),
             },
         )
+
+
+def _commit() -> str | None:
+    """Give the commit of the checkout that this package runs from; None where it is installed."""
+    package = Path(__file__).resolve().parent
+    git = shutil.which("git")
+    if git is None or not (package.parent / ".git").exists():
+        return None
+    command = [git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(  # noqa: S603 - a fixed command
+            command, cwd=package, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from sttrans_core.runs import RunError
+
 __all__ = ["read_scores", "write_scores"]
 
 METRICS = ("mae", "rmse", "mape")
@@ -20,7 +22,9 @@ def write_scores(scores: xr.Dataset, path: Path) -> None:
     """
     table = scores[list(METRICS)].to_dataframe().reset_index()
     table["protocol"] = scores.attrs["protocol"]
-    table.to_csv(path, index=False, float_format="%.5f")
+    temporary = path.with_name(f".{path.name}.part")  # a reader never sees half of it
+    table.to_csv(temporary, index=False, float_format="%.5f")
+    temporary.replace(path)
 
 
 def read_scores(run_dir: Path, attrs: dict[str, Any]) -> xr.Dataset | None:
@@ -32,15 +36,25 @@ def read_scores(run_dir: Path, attrs: dict[str, Any]) -> xr.Dataset | None:
 
     Returns:
         The scores, or None where the run was not evaluated.
+
+    Raises:
+        RunError: The file is damaged.
     """
     path = Path(run_dir) / "scores.csv"
     if not path.exists():
         return None
-    table = pd.read_csv(path)
-    order = list(dict.fromkeys(table["model"]))
-    scores = table.set_index(["model", "horizon"])[list(METRICS)].to_xarray()
-    scores = scores.sel(model=order)
-    lead = table.drop_duplicates("horizon").sort_values("horizon")["lead_minutes"].to_numpy()
+    try:
+        table = pd.read_csv(path)
+        order = list(dict.fromkeys(table["model"]))
+        scores = table.set_index(["model", "horizon"])[list(METRICS)].astype(float).to_xarray()
+        scores = scores.sel(model=order)
+        lead = table.drop_duplicates("horizon").sort_values("horizon")["lead_minutes"]
+        lead, protocol = lead.astype(float).to_numpy(), str(table["protocol"].iloc[0])
+    except (OSError, LookupError, ValueError) as error:  # of pandas and xarray
+        raise RunError(
+            f"scores.csv of a run must be a table written by evaluate; got an unreadable one in "
+            f"{path.parent}. Score the run again with write=True."
+        ) from error
     return scores.assign_coords(lead_minutes=("horizon", lead)).assign_attrs(
-        units=attrs["units"], title=attrs["title"], protocol=str(table["protocol"].iloc[0])
+        units=attrs["units"], title=attrs["title"], protocol=protocol
     )

@@ -1,6 +1,8 @@
 """Run folders: whole files, refused damage, one clear sentence each."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from small_runs import contents, rhythm
 
-from sttrans_core.config import ConfigError
+from sttrans_core.config import ConfigError, config_hash
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError, RunFolder, fingerprint
 
@@ -27,6 +29,23 @@ def test_the_environment_says_what_ran(trained):
     assert fields["packages"]["torch"] == torch.__version__
     assert set(fields["packages"]) == {"sttrans", "torch", "numpy", "xarray", "lightning-fabric"}
     assert {"python", "system", "threads", "cuda"} <= set(fields)
+    command = ["git", "rev-parse", "HEAD"]
+    answer = subprocess.run(
+        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    if answer.returncode == 0:  # the tests run from a checkout
+        commit, *changed = fields["commit"].split("-")
+        assert commit == answer.stdout.strip()
+        assert changed in ([], ["dirty"])
+    else:
+        assert fields["commit"] is None
+    assert "/" not in str(fields["commit"])
+
+
+def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    RunFolder(tmp_path).write_environment()
+    assert RunFolder(tmp_path).read_json("environment.json")["commit"] is None
 
 
 def test_no_half_written_file_stays(trained):
@@ -83,10 +102,47 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.xfail(reason="a file in place of the folder raises NotADirectoryError")
 def test_a_file_in_place_of_the_folder_is_refused(run_copy):
-    with pytest.raises(RunError, match="run folder must"):
+    sentence = r"run folder must be a folder that can be read; got .*config\.json \(Not a directory"
+    with pytest.raises(RunError, match=sentence):
         load_run(run_copy / "config.json")
+
+
+def test_a_path_that_the_system_refuses_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"folder that can be read; got .* \(File name too long"):
+        RunFolder(tmp_path / ("x" * 300)).holds("config.json")
+
+
+@pytest.mark.parametrize("text", ["{}\n", "[1\n", "3\n", "\xff\n"])
+def test_a_damaged_history_is_refused(text, run_copy, trained):
+    path = run_copy / "history.jsonl"
+    path.write_bytes(path.read_bytes() + text.encode("latin-1"))
+    with pytest.raises(RunError, match=r"history\.jsonl of a run must be JSON; got an unreadable"):
+        load_run(run_copy).history  # noqa: B018
+    assert len(trained.history) == 2
+
+
+def test_a_line_that_is_being_written_is_left_out(run_copy):
+    path = run_copy / "history.jsonl"
+    path.write_text(path.read_text() + '{"epoch": 3, "tra')
+    assert [row["epoch"] for row in load_run(run_copy).history] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\x00",
+        "model,horizon\na,1\n",
+        "model,horizon,lead_minutes,mae,rmse,mape,protocol\n",
+        "model,horizon,lead_minutes,mae,rmse,mape,protocol\na,1,5,x,1,1,p\n",
+        "model,horizon,lead_minutes,mae,rmse,mape,protocol\na,1,5,1,1,1,p\na,1,5,1,1,1,p\n",
+    ],
+)
+def test_damaged_scores_are_refused(text, run_copy):
+    (run_copy / "scores.csv").write_text(text)
+    with pytest.raises(RunError, match=r"scores\.csv of a run must be a table written by evaluate"):
+        load_run(run_copy).scores  # noqa: B018
 
 
 @pytest.mark.parametrize("keep", [0, 5, 1_000, -1])
@@ -128,43 +184,51 @@ def test_data_fields_that_are_missing_are_refused(run_copy):
         load_run(run_copy)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"width": 16},
-        {"num_encoder_layers": 2},
-        {"value": "static"},
-        {"residual": "plain"},
-        {"num_segments": 2},
-    ],
-)
-def test_weights_that_do_not_fit_the_configuration_are_refused(changes, run_copy):
+CHANGES = [
+    {"width": 16},
+    {"num_encoder_layers": 2},
+    {"value": "static"},
+    {"residual": "plain"},
+    {"num_segments": 2},
+]
+
+
+@pytest.mark.parametrize("changes", [*CHANGES, {"topk": 9}, {"window": "none"}])
+def test_weights_that_another_configuration_made_are_refused(changes, run_copy, trained):
     _edit(run_copy / "config.json", lambda fields: fields["model"].update(changes))
     before = contents(run_copy)
+    edited = RunFolder(run_copy).config().hash
+    sentence = (
+        rf"weights must fit config\.json of the run; got weights of the configuration "
+        rf"{trained.config.hash} beside one of {edited} in .*\. Restore the files of one run"
+    )
+    with pytest.raises(RunError, match=sentence):
+        load_run(run_copy)
+    assert contents(run_copy) == before
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+def test_weights_of_other_shapes_are_refused(changes, run_copy):
+    weights = load_file(run_copy / "model.safetensors")
+    save_file(weights, run_copy / "model.safetensors")  # without saying what made them
+    assert load_run(run_copy).bands is not None
+    _edit(run_copy / "config.json", lambda fields: fields["model"].update(changes))
     sentence = r"weights must fit config\.json of the run; got other shapes in .*Restore the files"
     with pytest.raises(RunError, match=sentence) as caught:
         load_run(run_copy)
     assert "\n" not in str(caught.value)
-    assert contents(run_copy) == before
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param(
-            {"topk": 9},
-            marks=pytest.mark.xfail(reason="the weights do not know the configuration's hash"),
-        ),
-        pytest.param(
-            {"window": "none"},
-            marks=pytest.mark.xfail(reason="the weights do not know the configuration's hash"),
-        ),
-    ],
-)
-def test_weights_of_another_configuration_of_equal_shapes_are_refused(changes, run_copy):
-    _edit(run_copy / "config.json", lambda fields: fields["model"].update(changes))
-    with pytest.raises(RunError, match="must fit"):
-        load_run(run_copy)
+def test_labels_and_fields_of_a_later_version_do_not_matter(run_copy):
+    _edit(run_copy / "config.json", lambda fields: fields.update(variant_name="mine"))
+    assert load_run(run_copy).config.label == "mine, seed 0"
+    # A field that this version knows and the one that trained did not is absent from both.
+    folder = RunFolder(run_copy)
+    _edit(run_copy / "config.json", lambda fields: fields["train"].pop("patience"))
+    weights = load_file(run_copy / "model.safetensors")
+    made_by = {"config": config_hash(folder.read_json("config.json"))}
+    save_file(weights, run_copy / "model.safetensors", metadata=made_by)
+    assert load_run(run_copy).config.train.patience == 20
 
 
 def test_weights_of_another_run_are_refused(run_copy, tmp_path):
