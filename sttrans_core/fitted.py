@@ -1,5 +1,7 @@
 """What a run has learned about its data: nodes, scaling, calendar and origin."""
 
+import datetime as dt
+import json
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -16,6 +18,7 @@ from sttrans_core.schema import check_dataset, interval_of, steps_per_day
 __all__ = ["FittedData"]
 
 WEEKS_FOR_WEEKDAYS = 2
+PLACE_DEGREES = 1e-4  # about 10 m
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,8 @@ class FittedData:
 
         Raises:
             SchemaError: The dataset does not keep the contract.
-            ValueError: The series is too short for the windows.
+            ValueError: The series is too short for the windows, holds no reading to train or to
+                validate on, or has attributes that a file of plain fields cannot hold.
         """
         check_dataset(dataset)
         split = split_windows(
@@ -70,6 +74,7 @@ class FittedData:
         # the field's protocol; only steps that a training window saw as history are fitted.
         seen = len(split.train) + config.data.history_steps - 1
         times = pd.DatetimeIndex(dataset["time"].values[:seen])
+        _check_validation(dataset, config, split)
         fitted = cls(
             nodes=dataset["node"].values.tolist(),
             latitude=dataset["latitude"].values.astype(float).tolist(),
@@ -79,7 +84,7 @@ class FittedData:
             steps_per_day=steps_per_day(dataset),
             fingerprint=fingerprint(dataset),
             period=(times[0].isoformat(), times[-1].isoformat()),
-            attrs={key: _plain(value) for key, value in dataset.attrs.items()},
+            attrs=dict(_plain(key, value) for key, value in dataset.attrs.items()),
         )
         return fitted, split
 
@@ -100,15 +105,20 @@ class FittedData:
 
         Raises:
             SchemaError: The dataset does not keep the contract.
-            RunError: Its nodes, interval or units are not those of the run.
+            RunError: Its nodes, their places, interval or units are not those of the run.
         """
         check_dataset(dataset)
-        nodes = dataset["node"].values.tolist()
-        if nodes != self.nodes:
-            odd = next((n for n in nodes if n not in set(self.nodes)), "another order")
+        self._check_nodes(dataset["node"].values.tolist())
+        turn = np.abs(dataset["longitude"].values - self.longitude) % 360
+        north = np.abs(dataset["latitude"].values - self.latitude)
+        moved = np.flatnonzero(np.maximum(np.minimum(turn, 360 - turn), north) > PLACE_DEGREES)
+        if moved.size:
+            node = dataset.isel(node=moved[0])
             raise RunError(
-                f"The dataset must hold the run's {len(self.nodes)} nodes in the same order; got "
-                f"{len(nodes)} nodes with {odd!r}. Select dataset.sel(node=...) or train on it."
+                "The dataset must have the run's nodes where they were in training; got "
+                f"{self.nodes[moved[0]]!r} at {node['latitude'].item():.4f}, "
+                f"{node['longitude'].item():.4f} instead of {self.latitude[moved[0]]:.4f}, "
+                f"{self.longitude[moved[0]]:.4f}. Correct the coordinates, or train on it."
             )
         for name, value in (("interval", interval_of(dataset)), ("units", dataset.attrs["units"])):
             expected = _interval_of_attrs(self.attrs) if name == "interval" else self.attrs["units"]
@@ -117,6 +127,23 @@ class FittedData:
                     f"The dataset must have the run's {name} ({expected}); got {value}. "
                     "Resample or convert it, or train on it."
                 )
+
+    def _check_nodes(self, nodes: list[str]) -> None:
+        if nodes == self.nodes:
+            return
+        known, given = set(self.nodes), set(nodes)
+        odd = next((node for node in nodes if node not in known), None)
+        lost = next((node for node in self.nodes if node not in given), None)
+        if odd is not None:
+            got, todo = f"with {odd!r}", "Select dataset.sel(node=...) or train on it"
+        elif lost is not None:
+            got, todo = f"without {lost!r}", "Pass the whole dataset and ask for some nodes later"
+        else:
+            got, todo = "in another order", "Reorder them with dataset.sel(node=...)"
+        raise RunError(
+            f"The dataset must hold the run's {len(self.nodes)} nodes in the same order; got "
+            f"{len(nodes)} nodes {got}. {todo}."
+        )
 
     def to_fields(self) -> dict[str, Any]:
         """Give plain fields for `data.json`."""
@@ -144,5 +171,31 @@ def _interval_of_attrs(attrs: dict[str, Any]) -> pd.Timedelta:
     return interval_of(xr.Dataset(attrs=attrs))
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def _check_validation(dataset: xr.Dataset, config: ExperimentConfig, split: Split) -> None:
+    """Refuse a series whose validation windows have no target."""
+    history, horizon = config.data.history_steps, config.data.horizon_steps
+    ahead = slice(split.validation.start + history, split.validation.stop - 1 + history + horizon)
+    targets = dataset["target"].isel(time=ahead)
+    if not np.isfinite(targets.values).any():
+        first, last = (pd.Timestamp(targets["time"].values[i]) for i in (0, -1))
+        raise ValueError(
+            "The validation part must hold observed readings; got only missing ones from "
+            f"{first} to {last}. Use another period or a longer series."
+        )
+
+
+def _plain(key: Any, value: Any) -> tuple[str, Any]:
+    """Give an attribute as it comes back from JSON, so that a loaded run equals the trained one."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = np.datetime_as_string(value) if value.dtype.kind == "M" else value
+        value = value.tolist()
+    elif isinstance(value, dt.date):  # time stamps of pandas too
+        value = value.isoformat()
+    try:
+        ((name, plain),) = json.loads(json.dumps({key: value})).items()
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "Attributes of a dataset must be text, numbers or lists of them; got "
+            f"{type(value).__name__} for {key!r}. Convert or drop dataset.attrs[{key!r}]."
+        ) from error
+    return name, plain

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sttrans_core.alignment import Alignment, Selection
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.data.windows import Batch, Windows
+from sttrans_core.devices import pick_device
 from sttrans_core.fitted import FittedData
 from sttrans_core.labels import label_alignment, label_forecast
 from sttrans_core.model import STTrans
@@ -24,6 +26,7 @@ from sttrans_core.scores import read_scores
 __all__ = ["Forecaster", "hide", "load_run"]
 
 FORECAST_BATCH = 64
+SCORES_AT_ONCE = 1 << 24  # dense scores of an alignment in memory, 64 MiB
 
 
 class Forecaster:
@@ -37,6 +40,9 @@ class Forecaster:
             where they are None (a run that was stopped early).
         run_dir: Folder of the run.
         device: Where it runs; `auto` takes CUDA where present.
+
+    Raises:
+        ValueError: The device is not there.
     """
 
     def __init__(
@@ -49,9 +55,7 @@ class Forecaster:
         run_dir: Path | None = None,
         device: str = "auto",
     ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = pick_device(device)
         self.model = model.to(self.device).eval()
         self.config, self.data, self.bands, self.run_dir = config, data, bands, run_dir
 
@@ -76,18 +80,24 @@ class Forecaster:
             ValueError: The series is shorter than one history.
         """
         self.data.check(dataset)
-        return Windows(
-            dataset,
-            history_steps=self.config.data.history_steps,
-            horizon_steps=self.config.data.horizon_steps,
-            scaler=self.data.scaler,
-            device=self.device,
-        )
+        return self._windows(dataset)
+
+    def batch(self, dataset: xr.Dataset, times: Sequence[Any] | np.ndarray | None = None) -> Batch:
+        """Give the windows of some forecast origins; see `forecast`."""
+        windows, starts, _ = self._cut(dataset, times)
+        return windows.batch(starts)
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> Tensor:
-        """Forecast a batch of windows in original units, (batch, horizon, node)."""
-        forecast, _ = self.model(batch)
+    def predict(
+        self, batch: Batch, *, query_nodes: Int[Tensor, " query"] | None = None
+    ) -> Float[Tensor, "batch horizon query"]:
+        """Forecast a batch of windows in original units.
+
+        Args:
+            batch: Windows.
+            query_nodes: Nodes to forecast; all where it is None.
+        """
+        forecast, _ = self.model(batch, query_nodes=query_nodes)
         return self.data.scaler.inverse(forecast.float())
 
     def forecast(
@@ -106,18 +116,18 @@ class Forecaster:
 
         Raises:
             RunError: The dataset does not fit the run.
-            ValueError: A time is not in the dataset or has no whole history before it.
+            ValueError: A time is not in the dataset or has no whole history before it, or there
+                is none.
         """
-        windows = self.windows(dataset)
-        origins = self._origins(windows, times)
+        windows, starts, last_steps = self._cut(dataset, times)
         values = [
-            self.predict(windows.batch(origins[first : first + FORECAST_BATCH])).cpu().numpy()
-            for first in range(0, len(origins), FORECAST_BATCH)
+            self.predict(windows.batch(starts[first : first + FORECAST_BATCH])).cpu().numpy()
+            for first in range(0, len(starts), FORECAST_BATCH)
         ]
         return label_forecast(
             np.concatenate(values),
             dataset,
-            last_steps=np.array(origins) + windows.history_steps - 1,
+            last_steps=last_steps,
             bands=None if self.bands is None else self.bands.numpy(),
             config=self.config,
         )
@@ -150,7 +160,7 @@ class Forecaster:
             dense: Make every source a candidate.
             mask_nodes: Ids of places whose readings are hidden from the model.
             mask_steps: History steps (0 = oldest) whose readings are hidden.
-            layer: Decoder layer, -1 for the last.
+            layer: Decoder layer, 0 for the first, -1 for the last.
 
         Returns:
             The sources of each (query node, segment), ordered by mean weight, with their weights
@@ -158,7 +168,7 @@ class Forecaster:
 
         Raises:
             RunError: The dataset does not fit the run, or the run has no alignment.
-            ValueError: A time, node or `topk` is out of range.
+            ValueError: A time, node, `topk` or `layer` is out of range, or there is no node.
         """
         if self.config.model.sources == "own":
             raise RunError(
@@ -166,14 +176,23 @@ class Forecaster:
                 f"{self.config.variant_name!r}, which sees its own history only. "
                 "Choose another run."
             )
-        windows = self.windows(dataset)
-        batch = windows.batch(self._origins(windows, [time]))
-        batch = hide(batch, self._indices(mask_nodes), list(mask_steps))
-        query = self._indices(nodes) if nodes is not None else list(range(len(self.data.nodes)))
+        model = self.config.model
+        if not -model.num_decoder_layers <= layer < model.num_decoder_layers:
+            raise ValueError(
+                f"layer must be between 0 and {model.num_decoder_layers - 1}, or -1 for the last; "
+                f"got {layer}. Choose one of the run's decoder layers."
+            )
+        query = self.indices(nodes if nodes is not None else self.data.nodes)
+        hidden = self.indices(mask_nodes) if len(mask_nodes) else []
+        windows, starts, last_steps = self._cut(dataset, [time])
+        batch = hide(windows.batch(starts), hidden, list(mask_steps))
         selection = self.selection(topk=topk, window=window, dense=dense)
+        # The plain path scores every source: so many queries at a time as fit into memory.
+        scores = batch.observed.numel() * model.num_segments * model.num_heads
+        at_once = max(1, SCORES_AT_ONCE // scores)
         parts = [
-            self._align(batch, query[first : first + FORECAST_BATCH], selection, layer)
-            for first in range(0, len(query), FORECAST_BATCH)
+            self._align(batch, query[first : first + at_once], selection, layer)
+            for first in range(0, len(query), at_once)
         ]
         alignment = Alignment(
             **{
@@ -185,7 +204,7 @@ class Forecaster:
             alignment,
             dataset,
             query=np.array(query),
-            last_step=windows.times.get_loc(pd.Timestamp(time)),
+            last_step=int(last_steps[0]),
             config=self.config,
             selection=selection,
             layer=layer % self.config.model.num_decoder_layers,
@@ -212,32 +231,92 @@ class Forecaster:
             screened_nodes=trained.screened_nodes + lost,
         )
 
-    def _indices(self, nodes: Sequence[str]) -> list[int]:
+    def indices(self, nodes: Sequence[str]) -> list[int]:
+        """Give the positions of places in the model's order.
+
+        Args:
+            nodes: Ids, at least one.
+
+        Raises:
+            ValueError: An id is unknown, there is none, or the ids are one text.
+        """
+        if isinstance(nodes, str):
+            raise ValueError(
+                f"Nodes must be a list of ids; got the text {nodes!r}. Write [{nodes!r}]."
+            )
         known = {node: index for index, node in enumerate(self.data.nodes)}
         unknown = [node for node in nodes if node not in known]
-        if unknown:
+        if unknown or not len(nodes):
             raise ValueError(
-                f"Nodes must be ids of the run; got {unknown[0]!r}. "
+                f"Nodes must be ids of the run; got {repr(unknown[0]) if unknown else 'none'}. "
                 f"Its ids look like {', '.join(self.data.nodes[:3])}."
             )
         return [known[node] for node in nodes]
 
-    def _origins(self, windows: Windows, times: Sequence[Any] | np.ndarray | None) -> list[int]:
-        """Turn forecast origins into the start steps of their histories."""
-        if times is None:
-            times = [windows.times[-1]]
-        stamps = pd.DatetimeIndex(np.atleast_1d(np.asarray(times, dtype="datetime64[ns]")))
-        last = windows.times.get_indexer(stamps)
-        first = last - windows.history_steps + 1
-        bad = np.flatnonzero((last < 0) | (first < 0))
-        if bad.size:
-            earliest = windows.times[windows.history_steps - 1]
+    def _cut(
+        self, dataset: xr.Dataset, times: Sequence[Any] | np.ndarray | None
+    ) -> tuple[Windows, list[int], np.ndarray]:
+        """Give windows over the part of a series that some origins need.
+
+        Scaling a whole series would cost more than one forecast does.
+
+        Returns:
+            The windows, the starts of the origins' histories in them, and the step of each origin
+            in the whole series.
+        """
+        self.data.check(dataset)
+        data = self.config.data
+        last_steps = self._origins(dataset, times)
+        starts = last_steps - data.history_steps + 1
+        # One step more, because a dataset has at least two.
+        first = max(0, int(starts.min()) - 1)
+        part = dataset.isel(time=slice(first, int(last_steps.max()) + 1 + data.horizon_steps))
+        if not np.isfinite(part["target"].values).any():  # which a dataset must not be
+            first, part = 0, dataset
+        return self._windows(part), (starts - first).tolist(), last_steps
+
+    def _windows(self, dataset: xr.Dataset) -> Windows:
+        return Windows(
+            dataset,
+            history_steps=self.config.data.history_steps,
+            horizon_steps=self.config.data.horizon_steps,
+            scaler=self.data.scaler,
+            device=self.device,
+        )
+
+    def _origins(self, dataset: xr.Dataset, times: Sequence[Any] | np.ndarray | None) -> np.ndarray:
+        """Give the step of each forecast origin in the series."""
+        history = self.config.data.history_steps
+        known = pd.DatetimeIndex(dataset["time"].values)
+        if len(known) < history:
             raise ValueError(
-                f"A forecast origin must be a time of the dataset with {windows.history_steps} "
-                f"steps of history, {earliest} to {windows.times[-1]}; got {stamps[bad[0]]}. "
-                "Choose a time in that range."
+                "The series must be at least as long as the history; got "
+                f"{len(known)} steps with history_steps={history}. Load a longer series."
             )
-        return first.tolist()
+        given = np.atleast_1d(np.asarray(known[-1:] if times is None else times))
+        if given.size == 0:
+            raise ValueError(
+                "times must hold at least one forecast origin; got none. "
+                "Pass times of the dataset, or None for its last one."
+            )
+        last = known.get_indexer(pd.DatetimeIndex([_time_stamp(time) for time in given.ravel()]))
+        bad = np.flatnonzero(last < history - 1)
+        if bad.size:
+            raise ValueError(
+                f"A forecast origin must be a time of the dataset with {history} "
+                f"steps of history, {known[history - 1]} to {known[-1]}; got "
+                f"{given.ravel()[bad[0]]}. Choose a time in that range."
+            )
+        return last
+
+
+def _time_stamp(time: Any) -> Any:
+    """Read a time, NaT where it cannot be read or names a time zone."""
+    try:
+        stamp = pd.Timestamp(str(time) if isinstance(time, str) else time)  # numpy's text as text
+    except (TypeError, ValueError):
+        return pd.NaT
+    return stamp if stamp.tzinfo is None else pd.NaT
 
 
 def hide(batch: Batch, nodes: Sequence[int], steps: Sequence[int]) -> Batch:
@@ -279,11 +358,13 @@ def load_run(path: str | os.PathLike[str], *, device: str = "auto") -> Forecaste
 
     Raises:
         RunError: The folder is incomplete, or its weights do not fit its configuration.
+        ValueError: The device is not there.
         ConfigError: Its configuration has unknown or invalid fields.
     """
     folder = RunFolder(path)
     config = folder.config()
     data = FittedData.from_fields(folder.read_json("data.json"))
+    folder.check_weights("model.safetensors")
     tensors = folder.load_tensors("model.safetensors")
     bands = tensors.pop("bands", None)
     model = data.build_model(config)

@@ -6,8 +6,9 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_runs import HISTORY, NODES, SOURCES, dataset_of, rhythm
+from small_runs import HISTORY, HORIZON, NODES, SOURCES, dataset_of, rhythm
 
+from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError
 from sttrans_core.schema import SchemaError
 
@@ -205,12 +206,27 @@ def _kilometres(series):
     return series.assign_attrs(units="km/h")
 
 
+def _moved(series):
+    longitude = series["longitude"].values.copy()
+    longitude[4] += 2e-4
+    return series.assign_coords(longitude=("node", longitude))
+
+
+def test_places_may_be_written_in_another_turn(trained, series):
+    turned = series.assign_coords(longitude=series["longitude"] - 360 + 5e-5)
+    xr.testing.assert_equal(
+        trained.forecast(turned)["forecast"].drop_vars("longitude"),
+        trained.forecast(series)["forecast"].drop_vars("longitude"),
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (_other_nodes, r"run's 11 nodes in the same order; got 11 nodes with 't0'\. Select"),
-        (_fewer_nodes, r"run's 11 nodes in the same order; got 5 nodes with"),
-        (_another_order, r"run's 11 nodes in the same order; got 11 nodes with 'another order'"),
+        (_fewer_nodes, r"run's 11 nodes in the same order; got 5 nodes without 's5'\. Pass"),
+        (_another_order, r"same order; got 11 nodes in another order\. Reorder them with dataset"),
+        (_moved, r"where they were in training; got 's4' at 40\.0040, 5\.1602 instead of 40\.0040"),
         (_hourly, r"run's interval \(0 days 00:05:00\); got 0 days 01:00:00\. Resample or"),
         (_kilometres, r"run's units \(mph\); got km/h\. Resample or convert it, or train on it"),
     ],
@@ -234,16 +250,69 @@ def test_a_series_shorter_than_the_history_is_refused(trained, series):
         trained.forecast(series.isel(time=slice(6)))
 
 
-@pytest.mark.xfail(reason="no origin and no place raise numpy's and torch's own sentences")
 def test_empty_questions_are_refused(trained, series):
-    with pytest.raises(ValueError, match=r"must .*; got"):
+    with pytest.raises(ValueError, match=r"times must hold at least one forecast origin; got none"):
         trained.forecast(series, [])
-    with pytest.raises(ValueError, match=r"must .*; got"):
+    with pytest.raises(ValueError, match=r"Nodes must be ids of the run; got none\. Its ids look"):
         trained.align(series, _at(series, 50), [])
 
 
-@pytest.mark.xfail(reason="a layer that is not there raises IndexError")
-@pytest.mark.parametrize("layer", [1, 7])
+def test_one_text_is_no_list_of_places(trained, series):
+    sentence = r"Nodes must be a list of ids; got the text 's4'\. Write \['s4'\]"
+    for arguments in ({"nodes": "s4"}, {"mask_nodes": "s4"}):
+        with pytest.raises(ValueError, match=sentence):
+            trained.align(series, _at(series, 50), **arguments)
+
+
+@pytest.mark.parametrize("time", ["yesterday", None, "2024-01-01T08:00+01:00"])
+def test_a_time_that_cannot_be_read_is_refused(time, trained, series):
+    with pytest.raises(
+        ValueError, match=rf"must be a time of the dataset .*; got {time}".replace("+", ".")
+    ):
+        trained.forecast(series, [time])
+
+
+def test_an_outage_can_be_forecast(trained, series):
+    # Nothing is observed in the history or the horizon; the series as a whole is fine.
+    silent = series.copy(deep=True)
+    silent["target"][80:120] = np.nan
+    time = _at(series, 100)
+    forecast = trained.forecast(silent, [time])
+    assert np.isfinite(forecast["forecast"]).all()
+    assert np.isnan(forecast["target"]).all()
+    assert not trained.align(silent, time)["valid"].any()
+
+
+def test_what_lies_outside_the_windows_is_not_scaled(trained, series, monkeypatch):
+    asked = []
+    windows = trained._windows
+    monkeypatch.setattr(
+        trained, "_windows", lambda part: asked.append(part.sizes["time"]) or windows(part)
+    )
+    trained.forecast(series, [_at(series, 50), _at(series, 60)])
+    # History of 7 up to step 50, horizon of 6 after 60, and one step more.
+    assert asked == [10 + HISTORY + HORIZON + 1]
+
+
+@pytest.mark.parametrize("at_once", [1, 2 * 7 * 11 * 3 * 2, 1 << 24])
+def test_queries_may_come_in_parts(at_once, trained, series, monkeypatch):
+    whole = trained.align(series, _at(series, 50))
+    monkeypatch.setattr("sttrans_core.forecaster.SCORES_AT_ONCE", at_once)
+    some = trained.align(series, _at(series, 50))
+    assert np.array_equal(some["source_node"], whole["source_node"])
+    np.testing.assert_allclose(some["weight"], whole["weight"], atol=1e-5)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda"])
+def test_a_device_that_is_not_there_is_refused(device, trained, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    sentence = rf"The device must be auto or cpu on this machine; got '{device}'\. Choose one"
+    with pytest.raises(ValueError, match=sentence):
+        load_run(trained.run_dir, device=device)
+
+
+@pytest.mark.parametrize("layer", [1, 7, -2])
 def test_a_layer_that_is_not_there_is_refused(trained, series, layer):
-    with pytest.raises(ValueError, match="layer must be"):
+    sentence = rf"layer must be between 0 and 0, or -1 for the last; got {layer}\. Choose"
+    with pytest.raises(ValueError, match=sentence):
         trained.align(series, _at(series, 50), layer=layer)
