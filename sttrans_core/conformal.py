@@ -1,5 +1,7 @@
 """Prediction bands by split-conformal calibration on validation residuals."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,7 +21,8 @@ def conformal_bands(
     *,
     coverage: float,
     batch_size: int,
-) -> Float[Tensor, "horizon node"]:
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Float[Tensor, "horizon node"] | None:
     """Half-widths of prediction bands from validation residuals, per horizon step and node.
 
     Args:
@@ -29,22 +32,29 @@ def conformal_bands(
         fitted: Scaling of the data.
         coverage: Share of targets that a band should hold.
         batch_size: Windows at a time.
+        should_stop: Asked before each batch.
 
     Returns:
-        (horizon, node) half-widths in original units.
+        (horizon, node) half-widths in original units; None where it was told to stop.
 
     Source: Vovk et al., split conformal prediction; Lei et al. (2018), with the quantile of rank
     ceil((n + 1) coverage). A node with too few observed residuals for that rank takes the pooled
-    quantile of its horizon step.
+    quantile of its horizon step; a step with too few takes the widest pooled one.
     """
     model.eval()
     residuals = []
     for first in range(0, len(starts), batch_size):
+        if should_stop():
+            return None
         batch = windows.batch(starts[first : first + batch_size])
         forecast, _ = model(batch)
         residuals.append((fitted.scaler.inverse(forecast.float()) - batch.target).abs().cpu())
     residual = torch.cat(residuals)  # (windows, P, N)
     pooled = _conformal_quantile(residual.transpose(0, 1).flatten(1).T, coverage)  # (P,)
+    finite = pooled[torch.isfinite(pooled)]
+    if not len(finite):  # a handful of residuals: the largest one holds all of them
+        finite = residual[torch.isfinite(residual)]
+    pooled = torch.where(torch.isfinite(pooled), pooled, finite.max())
     per_node = _conformal_quantile(residual, coverage)  # (P, N)
     return torch.where(torch.isfinite(per_node), per_node, pooled[:, None]).float()
 

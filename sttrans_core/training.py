@@ -2,7 +2,6 @@
 
 import copy
 import ctypes
-import json
 import math
 import os
 import platform
@@ -13,13 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
 from tqdm.auto import tqdm
 
+from sttrans_core.checkpoint import CHECKPOINT, Progress, load_checkpoint, save_checkpoint
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.conformal import conformal_bands
 from sttrans_core.data.windows import Split, Windows
-from sttrans_core.forecaster import FittedData, Forecaster
+from sttrans_core.devices import pick_device
+from sttrans_core.fitted import FittedData
+from sttrans_core.forecaster import Forecaster
 from sttrans_core.metrics import ErrorSums, masked_mae
 from sttrans_core.runs import RunError, RunFolder
 
@@ -46,8 +47,8 @@ def train(
         run_dir: Folder of the run; it must not hold another run unless `resume` is set.
         dataset: The series; loaded by `config.data.dataset` where it is None.
         on_epoch: Called after each epoch with its line of `history.jsonl`.
-        should_stop: Asked after every step; when it says yes the run is left so that it can be
-            resumed.
+        should_stop: Asked at every step until the run is finished; when it says yes, the run is
+            left so that it can be resumed.
         resume: Go on from the last finished epoch of an interrupted run.
         progress: Show a progress bar, in a terminal or a notebook.
 
@@ -55,9 +56,11 @@ def train(
         The forecaster with the best weights so far.
 
     Raises:
-        RunError: The folder cannot be written, holds another run, or does not fit on resuming.
+        RunError: The folder cannot be written, holds another run, or does not fit on resuming; or
+            the training diverges.
         SchemaError: The dataset does not keep the contract.
-        ValueError: The series is too short for the windows.
+        ValueError: The series is too short for the windows, a part of it holds no reading, or the
+            model or the device does not fit.
     """
     if dataset is None:
         from sttrans_core.data import load_dataset
@@ -65,9 +68,14 @@ def train(
         dataset = load_dataset(config.data.dataset)
     folder = RunFolder(run_dir)
     fitted, split = FittedData.fit(dataset, config)
-    _prepare(folder, config, fitted, resume=resume)
+    _refuse_another_run(folder, config, fitted, resume=resume)
     _keep_freed_memory()
     trainer = _Trainer(config, folder, dataset, fitted, split, should_stop or (lambda: False))
+    # Nothing is written before everything that can refuse has had its say.
+    folder.create()
+    folder.write_text("config.json", config.to_json())
+    folder.write_json("data.json", fitted.to_fields())
+    folder.write_environment()
     try:
         trainer.run(on_epoch=on_epoch, resume=resume, progress=progress)
     except BaseException as error:
@@ -76,32 +84,28 @@ def train(
     return trainer.forecaster()
 
 
-def _prepare(
+def _refuse_another_run(
     folder: RunFolder, config: ExperimentConfig, fitted: FittedData, *, resume: bool
 ) -> None:
-    has_run = (folder / "config.json").exists()
-    if has_run and not resume:
+    if not folder.holds("config.json"):
+        return
+    if not resume:
         raise RunError(
             f"run_dir must be new or empty; got {folder.path}, which holds a run. "
             "Choose another run_dir, or pass resume=True to go on with it."
         )
-    if has_run:
-        before = folder.config()
-        if before.hash != config.hash:
-            raise RunError(
-                "Resuming needs the configuration that the run was started with; got "
-                f"{config.hash} for a run of {before.hash} in {folder.path}. "
-                "Use its config.json, or train in another run_dir."
-            )
-        if folder.read_json("data.json")["fingerprint"] != fitted.fingerprint:
-            raise RunError(
-                "Resuming needs the data that the run was started with; got other readings for "
-                f"{folder.path}. Load the same period, or train in another run_dir."
-            )
-    folder.create()
-    folder.write_text("config.json", config.to_json())
-    folder.write_json("data.json", fitted.to_fields())
-    folder.write_environment()
+    before = folder.config()
+    if before.hash != config.hash:
+        raise RunError(
+            "Resuming needs the configuration that the run was started with; got "
+            f"{config.hash} for a run of {before.hash} in {folder.path}. "
+            "Use its config.json, or train in another run_dir."
+        )
+    if FittedData.from_fields(folder.read_json("data.json")).fingerprint != fitted.fingerprint:
+        raise RunError(
+            "Resuming needs the data that the run was started with; got other readings for "
+            f"{folder.path}. Load the same period, or train in another run_dir."
+        )
 
 
 class _Trainer:
@@ -125,14 +129,11 @@ class _Trainer:
         self.config, self.folder, self.fitted, self.split = config, folder, fitted, split
         self.should_stop = should_stop
         settings = config.train
-        accelerator = "auto" if settings.device == "auto" else settings.device
-        if settings.device == "auto" and not torch.cuda.is_available():
-            accelerator = "cpu"
-        on_cuda = accelerator != "cpu"
+        device = pick_device(settings.device)
         precision = settings.precision
         if precision == "auto":
-            precision = "bf16-mixed" if on_cuda else "32-true"
-        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+            precision = "32-true" if device.type == "cpu" else "bf16-mixed"
+        self.fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
         torch.manual_seed(settings.seed)
         model = fitted.build_model(config)
         optimizer = torch.optim.AdamW(
@@ -149,23 +150,24 @@ class _Trainer:
         self.epoch = self.step = self.bad_epochs = 0
         self.best, self.best_state = math.inf, copy.deepcopy(model.state_dict())
         self.seconds = 0.0
-        self._last_status = 0.0
+        self._last_status = self._pace = 0.0
         per_epoch = min(len(split.train), settings.max_windows_per_epoch or len(split.train))
         self.steps_per_epoch = math.ceil(per_epoch / settings.batch_size)
         self.total_steps = self.steps_per_epoch * settings.epochs
 
     def run(self, *, on_epoch: OnEpoch | None, resume: bool, progress: bool) -> None:
-        if resume and (self.folder / "checkpoint.safetensors").exists():
+        if resume and self.folder.holds(CHECKPOINT):
             self._load_checkpoint()
         else:
             (self.folder / "history.jsonl").unlink(missing_ok=True)
+        self.status("running")
         settings = self.config.train
         bar = tqdm(total=self.total_steps, initial=self.step, unit="step", disable=not progress)
         with bar:
             while self.epoch < settings.epochs and self.bad_epochs < settings.patience:
                 row = self._one_epoch(bar)
                 if row is None:
-                    self.status("stopped", message="Stopped; resume to go on.")
+                    self._stopped()
                     return
                 self.folder.append_history(row)
                 self._save_checkpoint()
@@ -193,13 +195,14 @@ class _Trainer:
             forecast, _ = self.model(batch)
             loss = masked_mae(self.fitted.scaler.inverse(forecast.float()), batch.target)
             self.fabric.backward(loss)
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=settings.clip_norm)
+            self._clip()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             loss_sum += float(loss.detach())
             self.step += 1
             bar.update()
-            self._report(began, self.step - step_before)
+            self._pace = (time.perf_counter() - began) / (self.step - step_before)
+            self._report()
         validation = self._validate()
         if validation is None:
             self.step = step_before
@@ -226,6 +229,27 @@ class _Trainer:
             "total_seconds": round(self.seconds, 2),
         }
 
+    def _clip(self) -> None:
+        """Limit the gradient; one that is not finite ends the training.
+
+        In half precision it does not: the loss scaler leaves such a step out and scales lower.
+        """
+        norm = self.fabric.clip_gradients(
+            self.model,
+            self.optimizer,
+            max_norm=self.config.train.clip_norm,
+            error_if_nonfinite=False,
+        )
+        norm = math.nan if norm is None else float(norm)
+        if not math.isfinite(norm) and not self._loss_scaling():
+            raise RunError(
+                f"The gradient must be finite; got a norm of {norm} at step {self.step + 1}. "
+                "Lower train.learning_rate."
+            )
+
+    def _loss_scaling(self) -> dict[str, Any]:
+        return self.fabric.strategy.precision.state_dict()
+
     def _learning_rate(self) -> float:
         """Linear warm-up, then cosine down to a hundredth of the peak."""
         settings = self.config.train
@@ -247,6 +271,7 @@ class _Trainer:
             batch = self.windows.batch(starts[first : first + size])
             forecast, _ = self.model(batch)
             sums.update(self.fitted.scaler.inverse(forecast.float()), batch.target)
+            self._report()
         return sums.mean_mae()
 
     def _finish(self) -> None:
@@ -259,28 +284,36 @@ class _Trainer:
             self.fitted,
             coverage=self.config.train.coverage,
             batch_size=2 * self.config.train.batch_size,
+            should_stop=self.should_stop,
         )
+        if bands is None:
+            self._stopped()
+            return
         self.folder.save_tensors(
             "model.safetensors",
             {**{f"model.{k}": v for k, v in model.state_dict().items()}, "bands": bands},
+            config=self.config,
         )
         self.status("finished", message=f"Best validation MAE {self.best:.3f}.")
+
+    def _stopped(self) -> None:
+        self.status("stopped", message="Stopped; resume to go on.")
 
     def forecaster(self) -> Forecaster:
         model = copy.deepcopy(self.model.module)
         model.load_state_dict(self.best_state)
-        path = self.folder / "model.safetensors"
-        bands = self.folder.load_tensors("model.safetensors")["bands"] if path.exists() else None
+        has_bands = self.folder.holds("model.safetensors")
+        bands = self.folder.load_tensors("model.safetensors")["bands"] if has_bands else None
         return Forecaster(
             model=model, config=self.config, data=self.fitted, bands=bands, run_dir=self.folder.path
         )
 
-    def _report(self, began: float, done: int) -> None:
+    def _report(self) -> None:
         now = time.perf_counter()
         if now - self._last_status >= STATUS_SECONDS:
             self._last_status = now
-            pace = (now - began) / done
-            self.status("running", eta_seconds=round(pace * (self.total_steps - self.step), 1))
+            seconds = self._pace * (self.total_steps - self.step)
+            self.status("running", eta_seconds=round(seconds, 1))
 
     def status(self, state: str, *, message: str = "", eta_seconds: float | None = None) -> None:
         self.folder.write_json(
@@ -299,36 +332,26 @@ class _Trainer:
         )
 
     def _save_checkpoint(self) -> None:
-        state = {f"model.{k}": v for k, v in self.model.module.state_dict().items()}
-        state |= {f"best.{k}": v for k, v in self.best_state.items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-        counters = [self.epoch, self.step, self.bad_epochs, self.best, self.seconds]
-        state["counters"] = torch.tensor(counters, dtype=torch.float64)
-        self.folder.save_tensors("checkpoint.safetensors", state)
+        save_checkpoint(
+            self.folder,
+            self.config,
+            Progress(self.epoch, self.step, self.bad_epochs, self.best, self.seconds),
+            model=self.model.module,
+            best_state=self.best_state,
+            optimizer=self.optimizer,
+            loss_scaling=self._loss_scaling(),
+        )
 
     def _load_checkpoint(self) -> None:
-        state = self.folder.load_tensors("checkpoint.safetensors")
-        counters = state.pop("counters").tolist()
-        self.epoch, self.step, self.bad_epochs = (int(value) for value in counters[:3])
-        self.best, self.seconds = counters[3:]
-        self.model.module.load_state_dict(_section(state, "model."))
-        self.best_state = _section(state, "best.")
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in _section(state, "optimizer.").items():
-            index, name = key.split(".", 1)
-            moments.setdefault(int(index), {})[name] = value
-        fields = self.optimizer.state_dict()
-        fields["state"] = moments
-        self.optimizer.load_state_dict(fields)
-        rows = self.folder.history()[: self.epoch]
-        self.folder.write_text("history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _section(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
-    }
+        progress, self.best_state, loss_scaling = load_checkpoint(
+            self.folder,
+            model=self.model.module,
+            optimizer=self.optimizer,
+            loss_scaling=self._loss_scaling(),
+        )
+        self.epoch, self.step, self.bad_epochs, self.best, self.seconds = progress
+        self.fabric.strategy.precision.load_state_dict(loss_scaling)
+        self.folder.keep_history(self.epoch)
 
 
 def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

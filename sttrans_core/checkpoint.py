@@ -1,0 +1,109 @@
+"""What resuming a training needs, kept as plain tensors."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sttrans_core.config import ExperimentConfig
+from sttrans_core.runs import RunError, RunFolder
+
+__all__ = ["CHECKPOINT", "Progress", "load_checkpoint", "save_checkpoint"]
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class Progress(NamedTuple):
+    """How far a training has come.
+
+    Args:
+        epoch: Finished epochs.
+        step: Finished optimiser steps.
+        bad_epochs: Epochs since the best one.
+        best: Best validation error, in original units.
+        seconds: Time spent.
+    """
+
+    epoch: int
+    step: int
+    bad_epochs: int
+    best: float
+    seconds: float
+
+
+def save_checkpoint(
+    folder: RunFolder,
+    config: ExperimentConfig,
+    progress: Progress,
+    *,
+    model: torch.nn.Module,
+    best_state: dict[str, Tensor],
+    optimizer: Any,
+    loss_scaling: dict[str, Any],
+) -> None:
+    """Write weights, best weights, moments of the optimiser and counters.
+
+    Args:
+        folder: The run.
+        config: Its configuration.
+        progress: How far it has come.
+        model: The model as it is now.
+        best_state: Its best weights.
+        optimizer: The optimiser.
+        loss_scaling: State of the loss scaler of half precision; empty where there is none.
+    """
+    state = {f"model.{k}": v for k, v in model.state_dict().items()}
+    state |= {f"best.{k}": v for k, v in best_state.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    scaling = {k: torch.tensor(v, dtype=torch.float64) for k, v in loss_scaling.items()}
+    state |= {f"scaling.{k}": v for k, v in scaling.items()}
+    state["counters"] = torch.tensor(progress, dtype=torch.float64)
+    folder.save_tensors(CHECKPOINT, state, config=config)
+
+
+def load_checkpoint(
+    folder: RunFolder, *, model: torch.nn.Module, optimizer: Any, loss_scaling: dict[str, Any]
+) -> tuple[Progress, dict[str, Tensor], dict[str, Any]]:
+    """Put a training back to where its checkpoint was written.
+
+    Args:
+        folder: The run.
+        model: Takes the weights.
+        optimizer: Takes the moments.
+        loss_scaling: State of a fresh loss scaler, which names what must be in the checkpoint.
+
+    Returns:
+        Progress, best weights and the state of the loss scaler.
+
+    Raises:
+        RunError: The checkpoint is damaged, or lacks the loss scaler's state.
+    """
+    folder.check_weights(CHECKPOINT)
+    state = folder.load_tensors(CHECKPOINT)
+    scaling = _section(state, "scaling.")
+    if set(scaling) != set(loss_scaling):
+        raise RunError(
+            "Resuming in half precision (16-mixed) needs the state of the loss scaler; got a "
+            f"checkpoint that {'has' if scaling else 'lacks'} it in {folder.path}. Resume on the "
+            "kind of device that the run was started on, or train again."
+        )
+    model.load_state_dict(_section(state, "model."))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in _section(state, "optimizer.").items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = value
+    fields = optimizer.state_dict()
+    fields["state"] = moments
+    optimizer.load_state_dict(fields)
+    counters = state["counters"].tolist()
+    progress = Progress(*(int(value) for value in counters[:3]), *counters[3:])
+    # The scaler keeps counts as int and factors as float.
+    kept = {name: type(value)(scaling[name].item()) for name, value in loss_scaling.items()}
+    return progress, _section(state, "best."), kept
+
+
+def _section(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
