@@ -4,13 +4,16 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 
 from sttrans_core.baselines import HistoricalAverage, LastObserved, LastValue
-from sttrans_core.data.windows import split_windows
+from sttrans_core.config import DataConfig
+from sttrans_core.data.windows import Split, split_windows
 from sttrans_core.forecaster import FORECAST_BATCH, Forecaster
 from sttrans_core.metrics import ErrorSums
+from sttrans_core.runs import fingerprint
 from sttrans_core.schema import check_dataset, interval_of
 from sttrans_core.scores import write_scores
 
@@ -35,7 +38,7 @@ def evaluate(
 
     Args:
         forecaster: A trained model.
-        dataset: The series it was trained on.
+        dataset: The series it was trained on, or another one; `protocol` then says so.
         part: Which windows: `train`, `validation` or `test`.
         over: `step` scores each horizon step alone (the field's standard), `prefix` all steps up
             to it.
@@ -49,6 +52,8 @@ def evaluate(
 
     Raises:
         RunError: The dataset does not fit the run.
+        ValueError: It holds other readings than the run's series, and the part overlaps the
+            period that the run was trained on. (Simulated months may share dates.)
     """
     windows = forecaster.windows(dataset)
     data = forecaster.config.data
@@ -57,6 +62,7 @@ def evaluate(
         batch = windows.batch(torch.from_numpy(origins - data.history_steps + 1))
         return forecaster.predict(batch).cpu().numpy()
 
+    note = _origin(forecaster, dataset, part)
     choices = {"over": over, "missing": missing, "smallest_target": smallest_target}
     ours = _score(
         {f"ST-Trans {forecaster.config.variant_name}": predict},
@@ -71,9 +77,44 @@ def evaluate(
         **choices,
     )
     scores = xr.concat([ours, baselines], dim="model", combine_attrs="override")
+    scores.attrs["protocol"] += note
     if write and forecaster.run_dir is not None:
         write_scores(scores, forecaster.run_dir / "scores.csv")
     return scores
+
+
+def _origin(forecaster: Forecaster, dataset: xr.Dataset, part: Part) -> str:
+    """Say where the series comes from, if it is not the one that the run was trained on.
+
+    Readings that a run was trained on are no test of it, so dates must not overlap. Simulated
+    series of the same dates are different readings and may.
+    """
+    fitted, data = forecaster.data, forecaster.config.data
+    if fingerprint(dataset) == fitted.fingerprint:
+        return ""
+    if dataset.attrs["synthetic"] and fitted.attrs["synthetic"]:
+        return ", another simulated series"
+    windows = getattr(_split(dataset, data), part)
+    times = pd.DatetimeIndex(dataset["time"].values)
+    first = times[windows.start + data.history_steps]
+    last = times[windows.stop - 1 + data.history_steps + data.horizon_steps - 1]
+    began, ended = (pd.Timestamp(time) for time in fitted.period)
+    if first <= ended and last >= began:
+        raise ValueError(
+            f"The {part} part must not overlap the period that the run was trained on, {began} to "
+            f"{ended}; got other readings with targets from {first} to {last}. Pass the series of "
+            "the training, or a part of it after that period."
+        )
+    return ", another series"
+
+
+def _split(dataset: xr.Dataset, data: DataConfig) -> Split:
+    return split_windows(
+        dataset.sizes["time"],
+        history_steps=data.history_steps,
+        horizon_steps=data.horizon_steps,
+        split=data.split,
+    )
 
 
 def evaluate_baselines(

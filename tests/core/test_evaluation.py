@@ -86,6 +86,27 @@ def test_another_dataset_is_refused(trained, series):
         evaluate_baselines(series.isel(time=slice(12)))
 
 
+def test_another_series_is_named_or_refused(run_copy, series):
+    forecaster = load_run(run_copy)
+    other = series + 1  # keeps neither attributes nor fingerprint
+    other.attrs = series.attrs
+    assert evaluate(forecaster, other).attrs["protocol"].endswith(", another simulated series")
+    forecaster.data.attrs["synthetic"] = 0
+    real = other.assign_attrs(synthetic=0)
+    # The run was trained on steps 0 to 136, until 11:20; test targets start at step 157, 13:05.
+    assert evaluate(forecaster, real).attrs["protocol"].endswith("ignored, another series")
+    for part in ("train", "validation"):
+        dataset = real if part == "train" else real.isel(time=slice(60))
+        with pytest.raises(ValueError, match=(
+            rf"The {part} part must not overlap the period that the run was trained on, "
+            r"2024-01-01 00:00:00 to 2024-01-01 11:20:00; got other readings with targets from .*"
+            r"Pass the series of the training, or a part of it after that period"
+        )):  # fmt: skip
+            evaluate(forecaster, dataset, part=part)
+    later = real.isel(time=slice(137, None))
+    assert evaluate(forecaster, later, part="train").attrs["protocol"].endswith(", another series")
+
+
 def test_the_published_last_value_numbers_of_metr_la(real_data):
     began = time.process_time()
     dataset = load_dataset("metr-la-10", root=real_data, download=False)
