@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 
@@ -19,7 +19,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-DatasetName = Annotated[str, typer.Option("--dataset", help="Registered dataset.")]
 DataPath = Annotated[
     Path | None, typer.Option("--path", help="File or folder of the dataset; else searched for.")
 ]
@@ -33,10 +32,16 @@ Set = Annotated[
 @app.command()
 def train(
     run_dir: RunDir,
-    dataset: DatasetName = "simulated-freeway",
+    dataset: Annotated[
+        str | None, typer.Option(help="Registered dataset.", show_default="simulated-freeway")
+    ] = None,
     path: DataPath = None,
-    preset: Annotated[str, typer.Option(help="small, base or paper.")] = "small",
-    variant: Annotated[str, typer.Option(help="Ablation variant.")] = "full",
+    preset: Annotated[
+        str | None, typer.Option(help="small, base or paper.", show_default="small")
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Ablation variant.", show_default="full")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A config.json instead of preset and variant.")
     ] = None,
@@ -48,32 +53,59 @@ def train(
     from sttrans_core.config import ExperimentConfig
     from sttrans_core.data import load_dataset
     from sttrans_core.evaluation import evaluate
+    from sttrans_core.runs import RunFolder
     from sttrans_core.training import train as run_training
 
     if config is not None:
+        _refuse_beside_config(dataset=dataset, preset=preset, variant=variant)
         experiment = ExperimentConfig.parse(_read_json(config))
     else:
-        experiment = ExperimentConfig.preset(preset, dataset=dataset).variant(variant)  # type: ignore[arg-type]
+        experiment = ExperimentConfig.preset(
+            preset or "small", dataset=dataset or "simulated-freeway"
+        ).variant(variant or "full")
     experiment = experiment.replace(_settings(set_ or []))
     series = load_dataset(experiment.data.dataset, path=path)
-    stop = _StopOnSignal()
-    forecaster = run_training(
-        experiment,
-        run_dir=run_dir,
-        dataset=series,
-        should_stop=stop,
-        resume=resume,
-        progress=sys.stderr.isatty(),
-        on_epoch=lambda row: typer.echo(
-            f"epoch {row['epoch']:3d}  train {row['train_loss']:.4f}  "
-            f"validation MAE {row['val_mae']:.4f}  {row['seconds']:.1f} s"
-        ),
+    with _StopOnSignal() as stop:
+        forecaster = run_training(
+            experiment,
+            run_dir=run_dir,
+            dataset=series,
+            should_stop=stop,
+            resume=resume,
+            progress=sys.stderr.isatty(),
+            on_epoch=_tell,
+        )
+        if RunFolder(run_dir).read_json("status.json")["state"] == "stopped":
+            typer.echo(f"Stopped. Go on with --resume --run-dir {run_dir}")
+            raise typer.Exit(3)
+        if not score:
+            return
+        try:
+            stop.raise_from_now_on()
+            scores = evaluate(forecaster, series, write=True)
+        except _Interrupted as error:
+            typer.echo(
+                f"Trained, but not scored. Score it with evaluate --write --run-dir {run_dir}"
+            )
+            raise typer.Exit(3) from error
+    typer.echo(_score_lines(scores))
+
+
+def _refuse_beside_config(**options: str | None) -> None:
+    """Refuse options that a configuration file decides."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"--config must stand without --dataset, --preset and --variant; got --{given[0]} "
+            "beside it. Leave one of them out; --set changes single fields."
+        )
+
+
+def _tell(row: dict[str, Any]) -> None:
+    typer.echo(
+        f"epoch {row['epoch']:3d}  train {row['train_loss']:.4f}  "
+        f"validation MAE {row['val_mae']:.4f}  {row['seconds']:.1f} s"
     )
-    if stop.requested:
-        typer.echo(f"Stopped. Go on with --resume --run-dir {run_dir}")
-        raise typer.Exit(3)
-    if score:
-        typer.echo(_score_lines(evaluate(forecaster, series, write=True)))
 
 
 @app.command()
@@ -106,6 +138,7 @@ def forecast(
     time: Annotated[str | None, typer.Option(help="Forecast origin; the last step.")] = None,
 ) -> None:
     """Write a labelled forecast as NetCDF."""
+    _check_output(output)
     forecaster, series = _load(run_dir, path)
     forecaster.forecast(series, None if time is None else [time]).to_netcdf(output)
     typer.echo(f"Wrote {output}")
@@ -121,6 +154,7 @@ def align(
     topk: Annotated[int | None, typer.Option(help="Sources to keep; as trained.")] = None,
 ) -> None:
     """Write the alignment of one forecast as NetCDF."""
+    _check_output(output)
     forecaster, series = _load(run_dir, path)
     origin = series["time"].values[-1] if time is None else time
     forecaster.align(series, origin, node or None, topk=topk).to_netcdf(output)
@@ -153,20 +187,48 @@ def list_() -> None:
         typer.echo(f"  {name:20} {', '.join(variants)}")
 
 
+class _Interrupted(Exception):  # noqa: N818 - not an error
+    """A signal came while nothing asks whether to stop."""
+
+
 class _StopOnSignal:
-    """Says yes once SIGINT or SIGTERM has come."""
+    """Says yes once SIGINT or SIGTERM has come; gives the signals back at the end."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = self._raising = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._request)
+            self._before[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self.requested = True
+        if self._raising:
+            raise _Interrupted
+
+    def raise_from_now_on(self) -> None:
+        """Interrupt what runs instead of waiting to be asked, also for a signal that has come."""
+        self._raising = True
+        if self.requested:
+            raise _Interrupted
 
     def __call__(self) -> bool:
         return self.requested
+
+
+def _check_output(path: Path) -> None:
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(
+            f"--output must be a file in a folder that is there; got {path}. Make the folder "
+            "first, or choose another."
+        )
 
 
 def _load(run_dir: Path, path: Path | None) -> tuple[Any, Any]:
@@ -233,6 +295,19 @@ def main() -> None:
     """Run the command line; a bad input ends with one sentence instead of a traceback."""
     try:
         app()
-    except (ValueError, FileNotFoundError) as error:
+    except OSError as error:
+        typer.echo(f"Error: {_os_sentence(error)}", err=True)
+        raise SystemExit(2) from error
+    except ValueError as error:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from error
+
+
+def _os_sentence(error: OSError) -> str:
+    """Tell what the system refused; our own messages have no error number and stay as they are."""
+    if error.errno is None:
+        return str(error)
+    return (
+        f"Files must be readable and writable; got {error.strerror!r} for {error.filename}. "
+        "Check the path, its rights and the space left."
+    )
