@@ -56,5 +56,8 @@ def read_scores(run_dir: Path, attrs: dict[str, Any]) -> xr.Dataset | None:
             f"{path.parent}. Score the run again with write=True."
         ) from error
     return scores.assign_coords(lead_minutes=("horizon", lead)).assign_attrs(
-        units=attrs["units"], title=attrs["title"], protocol=protocol
+        units=attrs["units"],
+        title=attrs["title"],
+        synthetic=attrs["synthetic"],
+        protocol=protocol,
     )

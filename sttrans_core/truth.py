@@ -153,7 +153,7 @@ def _score(
     on_cause = causes[row, best.step, best.node] & (best.weight > 0)
     total = best.weight.sum(-1)
     num_causes = causes.sum((1, 2))
-    return {
+    figures = {
         "is_scored": num_causes > 0,
         "hit_rate": on_cause.any(-1),
         "chance": _chance(num_causes, num_sources, best.node.shape[-1]),
@@ -161,6 +161,7 @@ def _score(
         "weight_share": (best.weight * on_cause).sum(-1) / np.where(total > 0, total, 1.0),
         "chance_share": num_causes / max(num_sources, 1),
     }
+    return {name: np.asarray(values) for name, values in figures.items()}
 
 
 def _chance(num_causes: np.ndarray, num_sources: int, num_drawn: int) -> np.ndarray:

@@ -127,7 +127,7 @@ def _plain_times(index: pd.Index, *, where: str) -> pd.DatetimeIndex:
     if len(index) < 2 or index.hasnans:
         raise ValueError(
             f"{where} must hold at least 2 time steps, each with a time; got {len(index)} rows, "
-            f"{np.isnat(index.to_numpy()).sum()} without a time. Fill in or drop rows without a time."
+            f"{np.isnat(index.to_numpy()).sum()} without a time. Fill in or drop rows without one."
         )
     naive = index.tz_localize(None)
     if index.tz is not None and (naive != index.tz_convert("UTC").tz_localize(None)).any():

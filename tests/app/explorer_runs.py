@@ -22,10 +22,14 @@ def tiny_config(variant: str = "full", **settings: object) -> ExperimentConfig:
     return base.variant(variant)
 
 
-@cache
 def train_runs(factory: pytest.TempPathFactory) -> Path:
     """Train `full` and `no_alignment`, once for all tests: give the folder of their run folders."""
-    root = factory.mktemp("trained")
+    return _train_into(factory.getbasetemp())
+
+
+@cache
+def _train_into(base: Path) -> Path:
+    root = base / "trained"
     for variant in ("no_alignment", "full"):
         train(tiny_config(variant), run_dir=root / variant, dataset=open_dataset(DATASET))
     return root

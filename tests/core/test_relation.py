@@ -14,7 +14,6 @@ from sttrans_core.relation import (
     LearnedPosition,
 )
 
-
 SPACING_KM = 1.11195  # a hundredth of a degree on the equator: 6371.0088 km * pi / 180 / 100
 
 
