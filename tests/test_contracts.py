@@ -105,20 +105,19 @@ def test_the_import_rules_fire(tmp_path, module, line, broken):
 
 
 def test_importing_the_core_is_light():
-    answer = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import sttrans_core"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
+    # Processor time, so that a busy machine does not count; the rest of the imports beside.
+    script = (
+        "import sys, time; begin = time.process_time(); import sttrans_core; "
+        "print(time.process_time() - begin, *sys.modules)"
     )
-    lines = re.findall(r"import time:\s+\d+ \|\s+(\d+) \|\s+(\S+)", answer.stderr)
-    imported = {name.split(".")[0] for _, name in lines}
+    answer = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    seconds, *modules = answer.stdout.split()
+    imported = {name.split(".")[0] for name in modules}
     assert imported & DRAWING == set()
     assert imported & NETWORK == set()
-    microseconds = {name: int(total) for total, name in lines}
-    # The target is 3 s on an idle machine; twice that still catches a heavy import.
-    assert microseconds["sttrans_core"] < 6e6
+    assert float(seconds) < 5  # 3 s is the goal; this still catches one heavy import
 
 
 @pytest.mark.parametrize("path", APPS, ids=_name)
