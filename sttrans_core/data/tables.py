@@ -124,7 +124,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         )
     except ImportError as error:
         raise ImportError(
-            f"Reading {path.name} needs pyarrow; install it with `pip install pyarrow`."
+            f"Reading {path.name} needs pyarrow; install it with `pip install 'sttrans[parquet]'`."
         ) from error
     except (EOFError, OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise ValueError(

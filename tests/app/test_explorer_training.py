@@ -47,6 +47,9 @@ def test_a_training_runs_to_its_end_and_can_be_opened(jobs):
     assert (done.state, done.epoch, done.epochs, done.progress) == ("finished", 2, 2, 1.0)
     assert [row["epoch"] for row in done.history] == [1, 2]
     assert done.device.startswith(("cpu", "cuda"))
+    deadline = time.monotonic() + 5  # a thread collects it, in its own time
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert not psutil.pid_exists(pid), "an ended process must not stay behind as a zombie"
     scores = load_run(jobs.root / "first").scores
     assert scores is not None, "a finished training is scored"
