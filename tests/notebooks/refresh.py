@@ -24,6 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 
 MAX_BYTES = 480_000
 MAX_WIDTH = 700
+MARGIN = 8
 PALETTES = (128, 64, 32, 16)
 LIGHT_TYPES = {"text/plain", "text/html", "text/markdown"}
 MAX_TABLE = 20_000
@@ -63,7 +64,9 @@ def photograph(page: Page, notebook: dict[str, Any]) -> dict[tuple[int, int], Im
             image = Image.open(io.BytesIO(box.screenshot())).convert("RGB")
             drawn = ImageChops.difference(image, Image.new("RGB", image.size, "white")).getbbox()
             if drawn is not None:
-                pictures[number, index] = image.crop(drawn)
+                _, top, right, bottom = drawn
+                right, bottom = min(right + MARGIN, image.width), min(bottom + MARGIN, image.height)
+                pictures[number, index] = image.crop((0, max(top - MARGIN, 0), right, bottom))
     return pictures
 
 
@@ -105,7 +108,7 @@ def write_overview(pictures: list[Image.Image], path: Path) -> None:
         sheet.paste(picture, (left, (sheet.height - picture.height) // 2))
         left += picture.width
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(128).save(path, optimize=True)
+    sheet.quantize(256).save(path, optimize=True)
 
 
 def refresh(path: Path) -> None:
