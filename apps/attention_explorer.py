@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 from bokeh.themes import Theme
 from explorer.catalog import find_runs
 from explorer.state import LINKED, ExplorerState, describe
+from panel.viewable import Viewer
 
 # Parameters that forecast and alignment depend on; the others only slice what is there.
 COMPUTED = ["dataset_name", "run", "variant", "step", "topk", "window", "dense", "node"]
@@ -46,7 +47,7 @@ class Explorer:
             options=list(self.pages), value="Explore", size="small", color="default",
             margin=(0, 16), sx=ON_BAR,
         )  # fmt: skip
-        self.choice.param.watch(self._turn_to, "value")
+        self.choice.param.watch(lambda event: self._turn_to(event.new), "value")
         self.controls = pn.Column(
             pmui.Skeleton(height=600, sizing_mode="stretch_width", margin=10),
             sizing_mode="stretch_width",
@@ -77,7 +78,7 @@ class Explorer:
     async def start(self) -> None:
         """Load the packages and the first evidence beside the event loop, then draw."""
         try:
-            names = await asyncio.to_thread(_dataset_names)
+            names = await asyncio.to_thread(_load_packages)
             query = dict(pn.state.location.query_params) if pn.state.location else {}
             self.state.connect(names, query)
         except Exception as error:  # noqa: BLE001 - whatever fails becomes a message on the page
@@ -117,9 +118,7 @@ class Explorer:
             await self.refresh()
 
     def _fill(self) -> None:
-        from explorer.about import AboutView
         from explorer.controls import Controls
-        from explorer.training_panel import TrainingPanel
         from explorer.views import AlignmentView, MapView, ScoresView, SeriesView, SourcesView
 
         self.controls[:] = [Controls(self.state)]
@@ -128,12 +127,21 @@ class Explorer:
             view = self.views[name] = kind(self.state)
             card[:] = [view]
             view.start()
-        self.pages["Train"][:] = [TrainingPanel(self.state, on_open=self._open_run)]
-        self.pages["About"][:] = [AboutView(self.state)]
+        self._turn_to(self.choice.value)
 
-    def _turn_to(self, event: Any) -> None:
+    def _turn_to(self, wanted: str) -> None:
+        if self.views and not self.pages[wanted].objects:
+            self.pages[wanted].append(self._build(wanted))
         for name, page in self.pages.items():
-            page.visible = name == event.new
+            page.visible = name == wanted
+
+    def _build(self, name: str) -> Viewer:
+        from explorer.about import AboutView
+        from explorer.training_panel import TrainingPanel
+
+        if name == "Train":
+            return TrainingPanel(self.state, on_open=self._open_run)
+        return AboutView(self.state)
 
     def _open_run(self, name: str) -> None:
         run = next((run for run in find_runs(self.state.root) if run.name == name), None)
@@ -193,10 +201,14 @@ THEMES = {
 }
 
 
-def _dataset_names() -> dict[str, str]:
-    from explorer.evidence import dataset_names
+def _load_packages() -> dict[str, str]:
+    """Import what draws and computes, beside the event loop; give the data sets to choose from."""
+    import plotly.graph_objects as go
+    from explorer import controls, evidence  # noqa: F401 - the views come with the controls
 
-    return dataset_names()
+    # Panel looks it up at the first figure, and it may bring all of Jupyter along.
+    getattr(go, "FigureWidget", None)
+    return evidence.dataset_names()
 
 
 def _card(height: str) -> pn.Column:

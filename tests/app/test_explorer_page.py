@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
 APP = Path(__file__).parents[2] / "apps" / "attention_explorer.py"
-PATIENCE = 60  # seconds, on a busy machine
+PATIENCE = 120  # seconds, on a busy machine
 
 # Where the sensors of the map are on the screen, by id.
 SENSORS = """() => {

@@ -75,6 +75,15 @@ def test_another_place_is_drawn_in_the_same_pane(runs):
     assert view.cube.object.layout.uirevision == "alignment-cube"
 
 
+def test_training_and_about_are_built_when_they_are_asked_for(runs):
+    def turn(name: str) -> Callable[[Explorer], None]:
+        return lambda page: page.choice.param.update(value=name)
+
+    explorer = started(ExplorerState(root=runs), turn("Train"), turn("About"), turn("Train"))
+    assert [len(page) for page in explorer.pages.values()] == [5, 1, 1]
+    assert [name for name, page in explorer.pages.items() if page.visible] == ["Train"]
+
+
 def test_a_damaged_run_leaves_a_page_that_works(runs, tmp_path, monkeypatch):
     monkeypatch.setattr("explorer.state.bundled_variants", lambda _name: [])
     (tmp_path / "broken").mkdir()
@@ -95,7 +104,7 @@ def test_a_failure_before_anything_is_loaded_is_a_message(tmp_path, monkeypatch)
     def fail() -> dict[str, str]:
         raise RuntimeError("<no> packages")
 
-    monkeypatch.setattr("attention_explorer._dataset_names", fail)
+    monkeypatch.setattr("attention_explorer._load_packages", fail)
     explorer = started(ExplorerState(root=tmp_path))
     assert explorer.alert.visible
     assert "RuntimeError: &lt;no&gt; packages. Choose another run" in explorer.alert.object
