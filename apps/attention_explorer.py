@@ -49,11 +49,11 @@ class Explorer:
         )  # fmt: skip
         self.choice.param.watch(lambda event: self._turn_to(event.new), "value")
         self.controls = pn.Column(
-            pmui.Skeleton(height=600, sizing_mode="stretch_width", margin=10),
+            _waiting("The controls appear with the model."),
             sizing_mode="stretch_width",
             margin=0,
         )
-        self.device = pmui.Chip(label="loading the model", size="small", variant="outlined")
+        self.device = pmui.Chip(label="loading", size="small", variant="outlined")
         self.page = pmui.Page(
             title="ST-Trans explorer",
             header=[
@@ -71,6 +71,7 @@ class Explorer:
                 pn.Column(self.alert, *self.pages.values(), sizing_mode="stretch_width", margin=6)
             ],
             theme_config=THEMES,
+            busy_indicator=None,
         )
         self.page.param.watch(self._on_theme, "dark_theme")
         self._computing = self._again = False
@@ -96,7 +97,8 @@ class Explorer:
         if self._computing:
             self._again = True
             return
-        self._computing = self.page.busy = True
+        self._computing = True
+        self.device.label = "computing"
         try:
             while True:
                 self._again = False
@@ -111,7 +113,8 @@ class Explorer:
                 if not self._again:
                     break
         finally:
-            self._computing = self.page.busy = False
+            self._computing = False
+            self._name_device()
 
     async def _on_change(self, *_events: Any) -> None:
         if self.state.needs_update():
@@ -160,11 +163,11 @@ class Explorer:
     def _on_message(self, *_events: Any) -> None:
         state = self.state
         self._complain(state.problem or state.notice, "error" if state.problem else "warning")
-        if state.evidence is not None:
-            forecaster = state.evidence.forecaster
-            self.device.label = f"device: {forecaster.device}" if forecaster else "no run"
-        elif state.problem:
-            self.device.label = "no run"
+
+    def _name_device(self) -> None:
+        evidence = self.state.evidence
+        forecaster = None if evidence is None else evidence.forecaster
+        self.device.label = f"device: {forecaster.device}" if forecaster else "no run"
 
     def _complain(self, text: str, severity: str = "error") -> None:
         self.alert.param.update(object=escape(text), severity=severity, visible=bool(text))
@@ -211,9 +214,16 @@ def _load_packages() -> dict[str, str]:
     return evidence.dataset_names()
 
 
+def _waiting(text: str) -> pn.pane.HTML:
+    # No animation: drawn in software, it would take the time that it bridges.
+    return pn.pane.HTML(
+        f"<p style='color:#808080;padding:12px;margin:0'>{text}</p>", sizing_mode="stretch_width"
+    )
+
+
 def _card(height: str) -> pn.Column:
     return pn.Column(
-        pmui.Skeleton(sizing_mode="stretch_both", variant="rectangular", margin=0),
+        _waiting("Loading the model and the readings."),
         margin=0,
         styles={
             **CARD,

@@ -180,10 +180,8 @@ class TrainingPanel(Viewer):
             words.append(escape(status.message))
         middle = " \N{MIDDLE DOT} "
         self.line.object = f"<span style='color:{colors.text}'>{middle.join(words)}</span>"
-        waiting = status.is_active and status.state != "running"
         self.bar.param.update(
             value=round(100 * status.progress),
-            variant="indeterminate" if waiting else "determinate",
             color=COLORS.get(status.state, "primary"),
         )
         self.cancel.disabled = not status.is_active or status.state == "stopping"
