@@ -105,7 +105,7 @@ def test_moving_k_changes_the_cube(opened: Opened):
         opened.page.keyboard.press("ArrowLeft")
     expect(cell.locator(".widget-readout").last).to_have_text("13")
     for _ in range(100):
-        if _num_sources(cell) != 16:
+        if _num_sources(cell) == 13:
             break
         opened.page.wait_for_timeout(200)
     assert _num_sources(cell) == 13
