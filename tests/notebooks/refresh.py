@@ -24,8 +24,8 @@ from playwright.sync_api import Page, sync_playwright
 
 MAX_BYTES = 480_000
 MAX_WIDTH = 700
-MARGIN = 8
-PALETTES = (128, 64, 32, 16)
+MARGIN, EDGE = 8, 2
+MIN_COLORS, MAX_COLORS = 32, 256
 LIGHT_TYPES = {"text/plain", "text/html", "text/markdown"}
 MAX_TABLE = 20_000
 OVERVIEW = Path("results", "figures", "overview.png")
@@ -62,6 +62,8 @@ def photograph(page: Page, notebook: dict[str, Any]) -> dict[tuple[int, int], Im
             if is_light(output) or not box.is_visible():
                 continue
             image = Image.open(io.BytesIO(box.screenshot())).convert("RGB")
+            # Rounded sizes let the last rows show what lies below.
+            image = image.crop((0, 0, image.width, image.height - EDGE))
             drawn = ImageChops.difference(image, Image.new("RGB", image.size, "white")).getbbox()
             if drawn is not None:
                 _, top, right, bottom = drawn
@@ -71,13 +73,9 @@ def photograph(page: Page, notebook: dict[str, Any]) -> dict[tuple[int, int], Im
 
 
 def lighten(
-    source: dict[str, Any],
-    run: dict[str, Any],
-    pictures: dict[tuple[int, int], Image.Image],
-    *,
-    colors: int,
+    source: dict[str, Any], run: dict[str, Any], pictures: dict[tuple[int, int], str]
 ) -> str:
-    """Give the source notebook as JSON with the outputs of a run, heavy ones as pictures."""
+    """Give the source notebook as JSON with the outputs of a run, heavy ones as encoded PNG."""
     pairs = zip(code_cells(source), code_cells(run), strict=True)
     for number, (cell, done) in enumerate(pairs):
         cell["execution_count"], cell["outputs"] = done["execution_count"], []
@@ -85,17 +83,33 @@ def lighten(
             if is_light(output):
                 cell["outputs"].append(output)
             elif (number, index) in pictures:
-                data = {"image/png": _encode(pictures[number, index], colors)}
+                data = {"image/png": pictures[number, index]}
                 cell["outputs"].append({**output, "data": data, "metadata": {}})
     source["metadata"].pop("widgets", None)
     return json.dumps(source, indent=1, ensure_ascii=False) + "\n"
+
+
+def encode(pictures: dict[Any, Image.Image], *, max_bytes: int) -> dict[Any, str]:
+    """Encode pictures as PNG, the largest ones with fewer colours until all fit together."""
+    colors = dict.fromkeys(pictures, MAX_COLORS)
+    encoded = {name: _encode(pictures[name], colors[name]) for name in pictures}
+    while sum(map(len, encoded.values())) > max_bytes:
+        shrinkable = [name for name in pictures if colors[name] > MIN_COLORS]
+        if not shrinkable:
+            raise SystemExit(f"The pictures must fit into {max_bytes} bytes. Show fewer of them.")
+        largest = max(shrinkable, key=lambda name: len(encoded[name]))
+        colors[largest] //= 2
+        encoded[largest] = _encode(pictures[largest], colors[largest])
+    return encoded
 
 
 def _encode(image: Image.Image, colors: int) -> str:
     if image.width > MAX_WIDTH:
         image = image.resize((MAX_WIDTH, round(image.height * MAX_WIDTH / image.width)))
     stream = io.BytesIO()
-    image.quantize(colors).save(stream, format="PNG", optimize=True)
+    # Few pixels may carry the colours that matter (one line among white), so cover all colours.
+    palette = image.quantize(colors, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    palette.save(stream, format="PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode()
 
 
@@ -116,7 +130,7 @@ def refresh(path: Path) -> None:
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
         copy = Path(shutil.copytree(path.parent, Path(home, "notebooks"))) / path.name
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_ARGS)
-        page = browser.new_page(viewport={"width": 1000, "height": 1000})
+        page = browser.new_page(viewport={"width": 1000, "height": 1600})
         with jupyter_lab(copy.parent) as address:
             passed = run_notebook(page, address, path.name)
             run = json.loads(copy.read_text())
@@ -128,15 +142,8 @@ def refresh(path: Path) -> None:
             pictures = photograph(page, run)
         browser.close()
     source = json.loads(path.read_text())
-    sizes = []
-    for colors in PALETTES:
-        text = lighten(source, run, pictures, colors=colors)
-        sizes.append(len(text.encode()))
-        if sizes[-1] <= MAX_BYTES:
-            break
-    else:
-        raise SystemExit(f"{path.name} must stay within {MAX_BYTES} bytes; got {sizes[-1]}.")
-    path.write_text(text)
+    without = len(lighten(source, run, {}).encode())
+    path.write_text(lighten(source, run, encode(pictures, max_bytes=MAX_BYTES - without)))
     tags = [cell["metadata"].get("tags", []) for cell in code_cells(source)]
     overview = [image for (number, _), image in pictures.items() if "overview" in tags[number]]
     if overview:
