@@ -90,8 +90,9 @@ def finish(
         size["responsive"] = True
     if not is_map:
         # Axes follow the data at every update; a map keeps the frame that the reader chose.
+        # Not `axiswise`, with which HoloViews would keep the ranges of the first frame.
         for layer in overlay:
-            options(layer, framewise=True, axiswise=True)
+            options(layer, framewise=True)
     if is_map:
         values |= {"xlabel": "longitude", "ylabel": "latitude"}
     values.setdefault("legend_opts", {"orientation": "horizontal", "padding": 4, "spacing": 12})
@@ -118,6 +119,8 @@ def _decorate(
 ) -> Callable[[Any, Any], None]:
     def decorate(plot: Any, _element: Any) -> None:
         figure = plot.state
+        # So few marks are drawn at once by hand, while WebGL has to start and to copy each frame.
+        figure.output_backend = "canvas"
         _color_figure(figure, theme, bar)
         figure.background_fill_color = theme.plot if is_map else theme.paper
         if figure.title is not None:
@@ -182,9 +185,10 @@ def _color_figure(figure: Any, theme: Theme, bar: str) -> None:
         )
     for panel in (*figure.right, *figure.left):
         if type(panel).__name__ == "ColorBar":
+            if bar not in panel.tags:
+                panel.update(formatter=_format_bar(bar), tags=[bar])
             panel.update(
                 title=None,
-                formatter=_format_bar(bar),
                 background_fill_color=theme.paper,
                 major_label_text_color=theme.muted,
                 major_tick_line_color=theme.paper,

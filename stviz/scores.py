@@ -181,15 +181,16 @@ def plot_training(
             width=2.2,
             tips=[("epoch", "@x"), (label, f"@y{{0.000}} {units}")],
         )
-    subtitle = "no epoch finished yet"
     scored = frame[["epoch", "val_mae"]].dropna().to_numpy(float)
-    if len(scored):
-        epoch, error = scored[np.argmin(scored[:, 1])].tolist()
+    best = scored[np.argsort(scored[:, 1], kind="stable")[:1]]
+    subtitle = "no epoch finished yet"
+    for epoch, error in best.tolist():
         subtitle = f"best: {error:.3f} {units} at epoch {epoch:g}"
-        mark = hv.Scatter(([epoch], [error]), "x", "y")
-        layers.append(
-            options(mark, color=colors.categories[0], size=12, marker="star", show_legend=False)
-        )
+    # There with no epoch too, so that a figure on a page can be changed in place.
+    mark = hv.Scatter(best, "x", "y", label="best")
+    layers.append(
+        options(mark, color=colors.categories[0], size=12, marker="star", show_legend=False)
+    )
     return finish(
         hv.Overlay(layers),
         title=f"Training: {title}" if title else "Training",
