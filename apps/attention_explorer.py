@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 from bokeh.themes import Theme
 from explorer.catalog import find_runs
 from explorer.state import LINKED, ExplorerState, describe
+from panel.util import edit_readonly
 from panel.viewable import Viewer
 
 # Parameters that forecast and alignment depend on; the others only slice what is there.
@@ -73,6 +74,9 @@ class Explorer:
             theme_config=THEMES,
             busy_indicator=None,
         )
+        with edit_readonly(self.page):
+            # Told at each event that the server is busy, the page would draw itself again.
+            self.page.busy = False
         self.page.param.watch(self._on_theme, "dark_theme")
         self._computing = self._again = False
 
@@ -128,22 +132,23 @@ class Explorer:
         kinds = (MapView, AlignmentView, SeriesView, SourcesView, ScoresView)
         for (name, card), kind in zip(self.cards.items(), kinds, strict=True):
             view = self.views[name] = kind(self.state)
-            card[:] = [view]
             view.start()
+            card[:] = [view]
         self._turn_to(self.choice.value)
 
     def _turn_to(self, wanted: str) -> None:
-        if self.views and not self.pages[wanted].objects:
-            self.pages[wanted].append(self._build(wanted))
         for name, page in self.pages.items():
             page.visible = name == wanted
+        if self.views and not self.pages[wanted].objects:
+            self.pages[wanted].append(self._build(wanted))
 
     def _build(self, name: str) -> Viewer:
         from explorer.about import AboutView
         from explorer.training_panel import TrainingPanel
 
         if name == "Train":
-            return TrainingPanel(self.state, on_open=self._open_run)
+            shown = self.pages[name].param.visible
+            return TrainingPanel(self.state, on_open=self._open_run, shown=shown)
         return AboutView(self.state)
 
     def _open_run(self, name: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+import holoviews as hv
 import panel as pn
 import panel_material_ui as pmui
 import param
@@ -13,6 +14,7 @@ from panel.viewable import Viewer
 from explorer.evidence import dataset_names
 from explorer.jobs import JobError, JobStatus, TrainingJobs
 from explorer.state import ExplorerState
+from explorer.views import Figure
 from sttrans_core import PRESETS, VARIANTS, ConfigError, ExperimentConfig
 from stviz import plot_training
 from stviz.theme import get_theme
@@ -20,6 +22,7 @@ from stviz.theme import get_theme
 __all__ = ["TrainingPanel"]
 
 FIELD = {"sizing_mode": "stretch_width", "margin": (6, 10), "size": "small"}
+CURVE_SECONDS = 2.0  # between two pictures of the curve of a running training
 COLORS = {"finished": "success", "failed": "error", "stopped": "warning"}
 
 
@@ -30,9 +33,12 @@ class TrainingPanel(Viewer):
         state: The selection; its folder of runs is where trainings go.
         on_open: Called with the name of a finished run that is to be shown.
         every: Milliseconds between two looks at the running trainings.
+        shown: Whether the panel can be seen, or a parameter that says so: nothing is sent
+            meanwhile.
     """
 
     state = param.ClassSelector(class_=ExplorerState, doc="The selection and its evidence.")
+    shown = param.Boolean(True, allow_refs=True, doc="Whether the panel can be seen.")
 
     def __init__(
         self,
@@ -44,11 +50,15 @@ class TrainingPanel(Viewer):
     ) -> None:
         super().__init__(state=state, **params)
         self.jobs, self.on_open = TrainingJobs(state.root), on_open
-        self._seen: tuple[Any, ...] = ()
+        self._seen: JobStatus | None = None
+        self._drawn: tuple[Any, ...] = ()
+        self._drawn_at = -CURVE_SECONDS
+        self._history: tuple[dict[str, Any], ...] = ()
         self._was_active = False
         self._build_form()
         self._build_progress()
         state.param.watch(self._redraw, "theme")
+        self.param.watch(self._redraw, "shown")
         self._suggest_name()
         self.tick()
         if pn.state.curdoc is not None:
@@ -96,9 +106,7 @@ class TrainingPanel(Viewer):
         self.cancel.on_click(lambda _: self._try(self.jobs.cancel, self.run.value))
         self.resume.on_click(lambda _: self._try(self.jobs.resume, self.run.value))
         self.open.on_click(lambda _: self.on_open(self.run.value))
-        self.curve = pn.pane.HoloViews(
-            linked_axes=False, sizing_mode="stretch_width", height=300, margin=(0, 10)
-        )
+        self.curve = Figure(self._plot, sizing_mode="stretch_width", height=300, margin=(0, 10))
         self.log = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 12))
 
     def _suggest_name(self) -> None:
@@ -146,30 +154,26 @@ class TrainingPanel(Viewer):
 
     def tick(self) -> None:
         """Look at the chosen training and show how it stands."""
-        self._offer()
-        if not self.run.value:
-            self.line.object = "Nothing was trained from here yet."
-            return
-        status = self.jobs.status(self.run.value)
-        seen = (status, self.state.theme)
-        if seen == self._seen:
-            return
-        changed = not self._seen or self._seen[0].history != status.history
-        renamed = not self._seen or self._seen[0].name != status.name
-        self._seen = seen
-        self._show(status)
-        if changed or renamed:
-            self._draw_curve(status)
-        if self._was_active and not status.is_active:
-            self.state.refresh_runs()
-        self._was_active = status.is_active
+        with pn.io.hold():
+            self._offer()
+            if not self.run.value:
+                self.line.object = "Nothing was trained from here yet."
+                return
+            status = self.jobs.status(self.run.value)
+            if self.shown and status != self._seen:
+                self._show(status)
+            if self.shown:
+                self._draw_curve(status)
+            if self._was_active and not status.is_active:
+                self.state.refresh_runs()
+            self._was_active = status.is_active
 
     def _redraw(self, *_events: param.parameterized.Event) -> None:
-        if self._seen:
-            self._show(self._seen[0])
-            self._draw_curve(self._seen[0])
+        self._seen, self._drawn = None, ()
+        self.tick()
 
     def _show(self, status: JobStatus) -> None:
+        self._seen = status
         colors = get_theme(self.state.theme)
         words = [f"<b>{status.state}</b>", f"epoch {status.epoch} of {status.epochs}"]
         if status.eta_seconds is not None:
@@ -194,8 +198,17 @@ class TrainingPanel(Viewer):
         )
 
     def _draw_curve(self, status: JobStatus) -> None:
-        self.curve.object = plot_training(
-            status.history, title=status.name, theme=self.state.theme, width=None, height=300
+        """Draw where there is a new epoch, and while one follows the other not at each."""
+        drawn = (status.name, self.state.theme, len(status.history))
+        too_soon = status.is_active and time.monotonic() < self._drawn_at + CURVE_SECONDS
+        if drawn == self._drawn or (too_soon and drawn[:2] == self._drawn[:2]):
+            return
+        self._drawn, self._drawn_at, self._history = drawn, time.monotonic(), status.history
+        self.curve.update()
+
+    def _plot(self) -> hv.Overlay:
+        return plot_training(
+            self._history, title=self._drawn[0], theme=self.state.theme, width=None, height=300
         )
 
     def __panel__(self) -> pn.viewable.Viewable:
@@ -207,7 +220,7 @@ class TrainingPanel(Viewer):
         progress = pn.Column(
             self.run, self.line, self.bar,
             pn.Row(self.cancel, self.resume, self.open, margin=(0, 6)),
-            self.curve, self.log,
+            self.curve.pane, self.log,
             styles={"flex": "2 1 420px"}, margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         return pn.Column(

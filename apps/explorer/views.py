@@ -1,13 +1,21 @@
-"""The views of the evidence: map, series, space-time cube, table. Each keeps one pane alive."""
+"""The views of the evidence: map, series, space-time cube, table.
 
+Each keeps one figure alive and changes it in place: a page that takes in new figures holds on to
+the old ones, for at least half a minute after the last message.
+"""
+
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import holoviews as hv
+import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 import param
+from bokeh.models import ColumnDataSource
 from panel.viewable import Viewer
 
+from explorer.plotly_figure import PlotlyFigure
 from explorer.state import ExplorerState
 from explorer.text import empty_html, sources_html, trust_html
 from stviz import (
@@ -20,7 +28,15 @@ from stviz import (
 )
 from stviz.theme import get_theme
 
-__all__ = ["AlignmentView", "MapView", "ScoresView", "SeriesView", "SourcesView", "select"]
+__all__ = [
+    "AlignmentView",
+    "Figure",
+    "MapView",
+    "ScoresView",
+    "SeriesView",
+    "SourcesView",
+    "select",
+]
 
 SMALL = {
     "size": "small",
@@ -58,10 +74,7 @@ class _View(Viewer):
         self._build()
 
     def start(self) -> None:
-        """Draw for the first time, once it is on the page, and from then on at every change.
-
-        The page styles each figure that it takes in: drawn later, a figure keeps its own style.
-        """
+        """Draw for the first time, and from then on at every change."""
         self.state.param.watch(self.refresh, list(self.watches))
         self.refresh()
 
@@ -103,6 +116,35 @@ class _View(Viewer):
         return pn.Column(*self.tools, self.filled, self.empty, sizing_mode="stretch_both", margin=0)
 
 
+class Figure:
+    """A HoloViews pane whose figure is changed in place.
+
+    Args:
+        draw: Gives the overlay to show.
+        pane: Options of the pane.
+    """
+
+    def __init__(self, draw: Callable[[], hv.Overlay], **pane: Any) -> None:
+        self.pane = pn.pane.HoloViews(**{**PANE, **pane})
+        self._draw = draw
+        self._changes = hv.streams.Counter()
+        self._kind: Hashable = self
+
+    def update(self, kind: Hashable = None) -> None:
+        """Draw again.
+
+        Args:
+            kind: Another kind is another figure, for example where axes or legend differ.
+        """
+        if kind != self._kind:
+            self._kind = kind
+            self._changes = hv.streams.Counter()
+            draw = self._draw
+            self.pane.object = hv.DynamicMap(lambda counter: draw(), streams=[self._changes])  # noqa: ARG005
+        else:
+            self._changes.event()
+
+
 class MapView(_View):
     """The sensor map; a tap selects the nearest place."""
 
@@ -112,35 +154,46 @@ class MapView(_View):
         self.tools = (
             pmui.RadioButtonGroup.from_param(self.state.param.map_variable, label="", **SMALL),
         )
-        self.filled = pn.pane.HoloViews(**PANE)
+        self.figure = Figure(self._overlay)
+        self.filled = self.figure.pane
         self._drawn: tuple[Any, ...] = ()
-        self._base: tuple[Any, hv.Overlay | None] = (None, None)
+        self._ring: dict[str, ColumnDataSource] = {}
+        self._places = pd.DataFrame()
 
     def _draw(self) -> None:
-        state = self.state
-        drawn = (id(state.evidence.dataset), state.theme)
+        state, evidence = self.state, self.state.evidence
+        drawn = (id(evidence.forecast), state.segment, state.map_variable, state.theme)
         if drawn == self._drawn:
-            return
-        # Another dataset has other axes, another theme other colours: a new figure.
-        self._drawn = drawn
-        changes = hv.streams.Params(state, ["evidence", "node", "segment", "map_variable"])
-        self.filled.object = hv.DynamicMap(self._overlay, streams=[changes])
+            self._move_ring()
+        else:
+            self._drawn = drawn
+            self.figure.update(id(evidence.dataset))
 
-    def _overlay(self, **_changed: Any) -> hv.Overlay:
+    def _overlay(self) -> hv.Overlay:
         state = self.state
-        step = int(last_step(state.evidence, state.segment))
-        key = (id(state.evidence.forecast), step, state.map_variable, state.theme)
-        if key != self._base[0]:
-            base = plot_forecast_map(
-                state.evidence.forecast,
-                horizon=step,
-                variable=state.map_variable,
-                on_tap=self._on_tap,
-                theme=state.theme,
-                **FILL,
-            )
-            self._base = (key, base)
-        return _ring(self._base[1], state.node)
+        overlay = plot_forecast_map(
+            state.evidence.forecast,
+            horizon=last_step(state.evidence, state.segment),
+            variable=state.map_variable,
+            selected=state.node,
+            on_tap=self._on_tap,
+            theme=state.theme,
+            **FILL,
+        )
+        for layer in overlay:
+            if layer.label.startswith("Selected"):
+                layer.opts(clone=False, backend="bokeh", hooks=[self._keep_ring])
+        self._places = next(layer.data for layer in overlay if layer.label == "Sensors")
+        return overlay
+
+    def _keep_ring(self, plot: Any, layer: hv.Element) -> None:
+        self._ring[layer.label] = plot.handles["source"]
+
+    def _move_ring(self) -> None:
+        """Move ring and name straight to a place: all other layers stay as they are."""
+        for source in self._ring.values():
+            here = self._places[self._places["node"] == self.state.node]
+            source.data = {column: here[column].to_numpy() for column in source.data}
 
     def _on_tap(self, x: float, y: float) -> None:
         if self.state.evidence is not None:
@@ -154,7 +207,7 @@ def select(state: ExplorerState, node: str) -> None:
         state: The selection.
         node: The place.
     """
-    with pn.io.hold(freeze=True):
+    with pn.io.hold():
         state.node = node
 
 
@@ -163,30 +216,17 @@ def last_step(evidence: Any, segment: int) -> int:
     return evidence.forecast.sizes["horizon"] // evidence.num_segments * segment
 
 
-def _ring(base: hv.Overlay, node: str) -> hv.Overlay:
-    """Move the ring and the name of a drawn map to a place; the other layers stay the same."""
-    sensors = next(layer for layer in base if layer.label == "Sensors")
-    here = sensors.data[sensors.data["node"] == node]
-    layers = [layer.clone(here) if layer.label.startswith("Selected") else layer for layer in base]
-    return base.clone(layers)
-
-
 class SeriesView(_View):
     """What was measured and forecast at the selected place."""
 
     def _build(self) -> None:
-        self.filled = pn.pane.HoloViews(**PANE)
-        self._drawn: tuple[Any, ...] = ()
+        self.figure = Figure(self._overlay)
+        self.filled = self.figure.pane
 
     def _draw(self) -> None:
-        state = self.state
-        drawn = (id(state.evidence.dataset), state.theme)
-        if drawn != self._drawn:
-            self._drawn = drawn
-            changes = hv.streams.Params(state, ["evidence", "node"])
-            self.filled.object = hv.DynamicMap(self._overlay, streams=[changes])
+        self.figure.update()
 
-    def _overlay(self, **_changed: Any) -> hv.Overlay:
+    def _overlay(self) -> hv.Overlay:
         state, evidence = self.state, self.state.evidence
         return plot_series(
             evidence.forecast,
@@ -224,37 +264,30 @@ class AlignmentView(_AlignmentViewBase):
         self.kind.value = "Space-time cube"
         self.kind.param.watch(self.refresh, "value")
         self.tools = (self.kind,)
-        # One pane for good: every further one would take another WebGL context.
-        self.cube = pn.pane.Plotly(
-            sizing_mode="stretch_both", margin=0, config={"displaylogo": False}
-        )
-        self.map = pn.pane.HoloViews(**PANE, visible=False)
+        self.cube = PlotlyFigure(sizing_mode="stretch_both", margin=0)
+        self.map = Figure(self._overlay, visible=False)
         self.trust = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10, 4, 10))
         self.filled = pn.Column(
-            self.cube, self.map, self.trust, sizing_mode="stretch_both", margin=0
+            self.cube, self.map.pane, self.trust, sizing_mode="stretch_both", margin=0
         )
 
-    def start(self) -> None:
-        """Draw, and draw again whenever the page has put a style of its own over the cube."""
-        super().start()
-        for model, _ in self.cube._models.values():
-            model.on_change("layout", self._on_layout)
-
-    def _on_layout(self, _name: str, _old: dict, new: dict) -> None:
-        if new and new.get("paper_bgcolor") != get_theme(self.state.theme).paper:
-            self.cube.param.trigger("object")
+    def _options(self) -> dict[str, Any]:
+        state = self.state
+        return {**self._selected(), "dataset": state.evidence.dataset, "theme": state.theme, **FILL}
 
     def _draw(self) -> None:
-        state, alignment = self.state, self.state.evidence.alignment
-        alignment = alignment.sel(query_node=[state.node])
-        options = {**self._selected(), "dataset": state.evidence.dataset, "theme": state.theme}
+        state, evidence = self.state, self.state.evidence
         is_cube = self.kind.value == "Space-time cube"
-        self.cube.visible, self.map.visible = is_cube, not is_cube
+        self.cube.visible, self.map.pane.visible = is_cube, not is_cube
         if is_cube:
-            self.cube.object = plot_alignment_cube(alignment, **options, **FILL)
+            alignment = evidence.alignment.sel(query_node=[state.node])
+            self.cube.object = plot_alignment_cube(alignment, **self._options())
         else:
-            self.map.object = plot_alignment_map(alignment, **options, **FILL)
-        self.trust.object = trust_html(state.evidence, self._selected(), get_theme(state.theme))
+            self.map.update(id(evidence.dataset))
+        self.trust.object = trust_html(evidence, self._selected(), get_theme(state.theme))
+
+    def _overlay(self) -> hv.Overlay:
+        return plot_alignment_map(self.state.evidence.alignment, **self._options())
 
 
 class SourcesView(_AlignmentViewBase):
@@ -275,7 +308,8 @@ class ScoresView(_View):
     watches = ("evidence", "theme")
 
     def _build(self) -> None:
-        self.filled = pn.pane.HoloViews(**PANE)
+        self.figure = Figure(self._overlay)
+        self.filled = self.figure.pane
 
     def _missing(self) -> tuple[str, str] | None:
         if (found := super()._missing()) is not None:
@@ -289,5 +323,8 @@ class ScoresView(_View):
         return None
 
     def _draw(self) -> None:
+        self.figure.update()
+
+    def _overlay(self) -> hv.Overlay:
         scores = self.state.evidence.forecaster.scores
-        self.filled.object = plot_scores(scores, theme=self.state.theme, **FILL)
+        return plot_scores(scores, theme=self.state.theme, **FILL)

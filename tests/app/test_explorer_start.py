@@ -1,6 +1,7 @@
 """The explorer's page without a browser: there at once, filled later, alive after a failure."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,6 +72,10 @@ def test_another_place_is_drawn_in_the_same_pane(runs):
     view = explorer.views["alignment"]
     assert panes == [view.cube] * 2
     assert explorer.state.node in view.cube.object.layout.title.text
+    # The browser draws what the server has drawn.
+    assert json.loads(view.cube.figure)["layout"]["title"]["text"] == (
+        view.cube.object.layout.title.text
+    )
     # The camera stays where the reader has turned it while this word stays the same.
     assert view.cube.object.layout.uirevision == "alignment-cube"
 

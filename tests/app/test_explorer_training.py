@@ -10,6 +10,8 @@ from pathlib import Path
 import panel as pn
 import psutil
 import pytest
+from bokeh.document import Document
+from bokeh.plotting import figure as figure_type
 from explorer.evidence import dataset_names
 from explorer.jobs import JobError, JobStatus, TrainingJobs
 from explorer.state import ExplorerState
@@ -169,6 +171,50 @@ def test_a_broken_status_file_does_not_end_the_page(panel, tmp_path):
     assert "&lt;b&gt;boom" in panel.line.object
     assert not panel.resume.disabled
     assert panel.cancel.disabled
+
+
+def status_after(epochs: int, state: str = "running") -> JobStatus:
+    """Give the status of a training whose error falls by 0.1 with each epoch."""
+    rows = [{"epoch": i, "train_loss": 90 - i / 10, "val_mae": 91 - i / 10} for i in range(epochs)]
+    return JobStatus(name="long", state=state, epoch=epochs, epochs=100, history=tuple(rows))
+
+
+def test_one_figure_shows_all_epochs(panel, monkeypatch):
+    monkeypatch.setattr("explorer.training_panel.CURVE_SECONDS", 0.0)
+    document = Document()
+    panel._draw_curve(status_after(0))
+    document.add_root(panel.curve.pane.get_root(document))
+    figure = document.select_one({"type": figure_type})
+    before = len(document.models)
+    for epochs in range(1, 70):
+        panel._draw_curve(status_after(epochs))
+    assert len(document.models) == before
+    assert document.select_one({"type": figure_type}) is figure
+    assert {len(r.data_source.data["x"]) for r in figure.renderers} == {69, 1}  # 1: the best epoch
+    assert figure.title.text == "Training: long"
+    assert figure.x_range.end > 68
+
+
+def test_the_curve_is_drawn_at_a_bounded_rate_and_to_the_end(panel, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(panel.curve, "update", lambda: drawn.append(len(panel._history)))
+    for epochs in range(1, 70):
+        panel._draw_curve(status_after(epochs))
+    assert drawn == [1]  # the others came within CURVE_SECONDS
+    panel._draw_curve(status_after(70, "finished"))
+    assert drawn == [1, 70]
+
+
+def test_nothing_is_sent_while_the_panel_is_hidden(panel, tmp_path):
+    panel.shown = False
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "status.json").write_text('{"state": "stopped"}')
+    (tmp_path / "odd" / "job.json").write_text("{}")
+    panel.tick()
+    assert "stopped" not in panel.line.object
+    panel.shown = True
+    assert "odd" in panel.run.options
+    assert panel._seen is not None
 
 
 def test_the_panel_is_a_viewer(panel):

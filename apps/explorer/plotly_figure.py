@@ -1,0 +1,59 @@
+"""One Plotly figure on the page, in its own colours and in one message per change."""
+
+from typing import Any, ClassVar
+
+import param
+from panel.custom import JSComponent
+from panel.io.resources import CDN_DIST
+
+__all__ = ["PlotlyFigure"]
+
+
+class PlotlyFigure(JSComponent):
+    """Show a Plotly figure, changed in place: the same WebGL context for good.
+
+    The page restyles Panel's own Plotly pane, trace by trace, at every change of theme and tells
+    the server so, which would have to draw the figure once more. It leaves this one alone.
+    """
+
+    object = param.Parameter(None, doc="The Plotly figure; None shows what was there before.")
+    figure = param.String("", doc="What the browser draws: the figure as JSON.")
+
+    _rename: ClassVar[dict[str, str | None]] = {"object": None}
+    _stylesheets: ClassVar[list[str]] = [f"{CDN_DIST}css/models/plotly.css"]
+    _esm = """
+    export function render({model}) {
+      const place = document.createElement("div")
+      place.style.cssText = "width: 100%; height: 100%"
+      // Plotly reads back what lies under the pointer after each frame, which waits for the whole
+      // scene to be drawn: only worth it where the pointer is.
+      const spare = (plot) => {
+        const {gl} = plot, read = gl.readPixels.bind(gl)
+        gl.readPixels = (...where) => { if (place.matches(":hover")) read(...where) }
+        place.addEventListener("pointerenter", () => plot.update())
+      }
+      let scene = null
+      const draw = async () => {
+        const width = place.clientWidth, height = place.clientHeight
+        if (!model.figure || !width || !height) return
+        const {data, layout} = JSON.parse(model.figure)
+        await Plotly.react(place, data, {...layout, width, height}, {displaylogo: false})
+        const plot = place._fullLayout?.scene?._scene?.glplot
+        if (plot && plot !== scene) spare(scene = plot)
+      }
+      const watcher = new ResizeObserver(draw)
+      watcher.observe(place)
+      model.on("figure", draw)
+      model.on("remove", () => {
+        watcher.disconnect()
+        Plotly.purge(place)
+      })
+      return place
+    }
+    """
+
+    @param.depends("object", watch=True, on_init=True)
+    def _write(self) -> None:
+        figure: Any = self.object
+        if figure is not None:
+            self.figure = figure.to_json()
