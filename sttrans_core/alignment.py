@@ -77,12 +77,12 @@ def topk_alignment(
 
     A source is one (history step, node) of another node: what the target's own history says is in
     the query already. The score of a source is
-    `q . (k + r(distance, bearing, lag)) / sqrt(dim)`. Candidates are the sources of the nodes in
+    `q . (k + r(distance, direction, lag)) / sqrt(dim)`. Candidates are the sources of the nodes in
     the query's local window and of the nodes that the global screening admits: those with the
-    highest score, averaged over their observed steps and over heads, for any segment of the
-    target. Of the candidates, the `topk` with the highest score averaged over heads are kept, by
-    index, so ties never admit more; each head then takes the softmax over the kept ones. Missing
-    observations are never candidates.
+    largest share among all nodes in any segment of the target, by the softmax of the score
+    averaged over their observed steps and over heads. Of the candidates, the `topk` with the
+    highest score averaged over heads are kept, by index, so ties never admit more; each head then
+    takes the softmax over the kept ones. Missing observations are never candidates.
 
     Args:
         query: One vector per target node, horizon segment and head; scaled inside.
@@ -145,18 +145,19 @@ def _candidate_nodes(
     if selection.screened_nodes == 0:
         return window[None]
     with torch.no_grad():  # the selection is discrete; the gradient flows through the scores
-        share = observed / observed.sum(1, keepdim=True).clamp_min(1)
-        mean_key = torch.einsum("btnhd,btn->bnhd", key, share.to(key.dtype)).flatten(2)
+        each = observed / observed.sum(1, keepdim=True).clamp_min(1)
+        mean_key = torch.einsum("btnhd,btn->bnhd", key, each.to(key.dtype)).flatten(2)
         similarity = query.flatten(3) @ mean_key.mT[:, None]  # (B, Q, S, N)
         everyone = torch.arange(num_nodes, device=key.device)
         relations = geometry.relations(query_nodes[:, None], everyone)  # (Q, N)
         features = F.embedding(relations, position.features().mean(1).to(key.dtype))  # (Q, N, R)
         coefficients = position.project(query).sum(3)  # (B, Q, S, R)
-        similarity = (similarity + coefficients @ features.mT).amax(2)  # (B, Q, N)
-        similarity.masked_fill_(~observed.any(1)[:, None], -torch.inf)
-        taken = torch.cat([query_nodes[:, None], window], dim=1)  # (Q, 1 + W)
-        similarity.scatter_(2, taken[None].expand(len(key), -1, -1), -torch.inf)
-        best = similarity.topk(selection.screened_nodes, dim=2)
+        similarity = (similarity + coefficients @ features.mT) / key.shape[3]  # mean of the heads
+        is_source = observed.any(1)[:, None] & (query_nodes[:, None] != everyone)  # (B, Q, N)
+        lowest = torch.finfo(similarity.dtype).min  # not -inf: where nothing is left, no NaN arises
+        share = similarity.masked_fill(~is_source[:, :, None], lowest).log_softmax(-1).amax(2)
+        is_open = is_source.scatter(2, window[None].expand(len(key), -1, -1), False)
+        best = share.masked_fill(~is_open, -torch.inf).topk(selection.screened_nodes, dim=2)
         # Where too few nodes are observed, the query's own node fills up: it is never a source.
         screened = torch.where(best.values.isneginf(), query_nodes[:, None], best.indices)
     return torch.cat([window[None].expand(len(key), -1, -1), screened], dim=2)

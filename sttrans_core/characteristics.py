@@ -16,7 +16,7 @@ import xarray as xr
 
 from sttrans_core.schema import interval_of
 
-__all__ = ["Characteristics", "Lines", "node_indices", "origin_index", "true_causes"]
+__all__ = ["Characteristics", "Lines", "has_truth", "node_indices", "origin_index", "true_causes"]
 
 NEEDED = ("corridor", "milepost_km", "noiseless")
 NEEDED_ATTRS = ("free_flow_kmh", "wave_speed_kmh", "critical_speed_mph")
@@ -60,9 +60,7 @@ class Characteristics:
     @classmethod
     def of(cls, dataset: xr.Dataset) -> "Characteristics":
         """Read them from a simulated dataset; refuse one whose truth is not known."""
-        missing = [n for n in NEEDED if n not in dataset.variables]
-        missing += [n for n in NEEDED_ATTRS if n not in dataset.attrs]
-        if missing:
+        if missing := _missing_truth(dataset):
             raise ValueError(
                 f"A dataset must carry its truth for true causes to be known; got none of "
                 f"{', '.join(missing)}. Use a simulated freeway."
@@ -135,6 +133,23 @@ class Characteristics:
         near[:, 1:] |= beside[:, :-1]
         near[:, :-1] |= beside[:, 1:]
         return near
+
+
+def has_truth(dataset: xr.Dataset) -> bool:
+    """Say whether a dataset carries what its true causes are known from.
+
+    Args:
+        dataset: A labelled dataset.
+
+    Returns:
+        True for a simulated freeway.
+    """
+    return not _missing_truth(dataset)
+
+
+def _missing_truth(dataset: xr.Dataset) -> list[str]:
+    missing = [name for name in NEEDED if name not in dataset.variables]
+    return missing + [name for name in NEEDED_ATTRS if name not in dataset.attrs]
 
 
 def true_causes(

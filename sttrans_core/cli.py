@@ -52,7 +52,7 @@ def train(
     """Train a model; Ctrl-C or SIGTERM stops it so that --resume can go on."""
     from sttrans_core.config import ExperimentConfig
     from sttrans_core.data import load_dataset
-    from sttrans_core.evaluation import evaluate
+    from sttrans_core.evaluation import evaluate, evaluate_hits
     from sttrans_core.runs import RunFolder
     from sttrans_core.training import train as run_training
 
@@ -83,12 +83,13 @@ def train(
         try:
             stop.raise_from_now_on()
             scores = evaluate(forecaster, series, write=True)
+            hits = evaluate_hits(forecaster, series, write=True)
         except _Interrupted as error:
             typer.echo(
                 f"Trained, but not scored. Score it with evaluate --write --run-dir {run_dir}"
             )
             raise typer.Exit(3) from error
-    typer.echo(_score_lines(scores))
+    typer.echo(_score_lines(scores) + _hit_lines(hits))
 
 
 def _refuse_beside_config(**options: str | None) -> None:
@@ -115,10 +116,11 @@ def evaluate(
     part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     over: Annotated[str, typer.Option(help="step, or prefix (all steps up to it).")] = "step",
     missing: Annotated[str, typer.Option(help="ignore, or as_zero.")] = "ignore",
-    write: Annotated[bool, typer.Option(help="Write scores.csv into the run.")] = False,
+    write: Annotated[bool, typer.Option(help="Write the scores into the run.")] = False,
 ) -> None:
-    """Score a run beside the baselines."""
+    """Score a run beside the baselines; on simulated data, its alignment against the truth."""
     from sttrans_core.evaluation import evaluate as run_evaluation
+    from sttrans_core.evaluation import evaluate_hits
 
     _choice("part", part, ("train", "validation", "test"))
     _choice("over", over, ("step", "prefix"))
@@ -127,7 +129,8 @@ def evaluate(
     scores = run_evaluation(
         forecaster, series, part=part, over=over, missing=missing, write=write  # type: ignore[arg-type]
     )  # fmt: skip
-    typer.echo(_score_lines(scores))
+    hits = evaluate_hits(forecaster, series, part=part, write=write)  # type: ignore[arg-type]
+    typer.echo(_score_lines(scores) + _hit_lines(hits))
 
 
 @app.command()
@@ -288,6 +291,18 @@ def _score_lines(scores: Any) -> str:
         ]
         mean = f"{float(row['mae'].mean()):.3f}"
         lines.append(f"{name:28}" + "".join(f"{cell:>21}" for cell in cells) + f"{mean:>12}")
+    return "\n".join(lines)
+
+
+def _hit_lines(hits: Any) -> str:
+    if hits is None or hits.num_scored == 0:
+        return ""
+    top = hits.by_regime.attrs["top"]
+    lines = [f"\nCongested targets with a true cause among their Top-{top}, of {hits.num_scored}"]
+    for name, label in (("hit_rate", "alignment"), ("nearest", "nearest"), ("chance", "chance")):
+        each = hits.by_regime[name].sel(regime="congested").values
+        cells = "".join(f"{share:>8.1%}" for share in each)
+        lines.append(f"{label:28}{getattr(hits, name):>8.1%}  by segment{cells}")
     return "\n".join(lines)
 
 

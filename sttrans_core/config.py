@@ -64,7 +64,7 @@ class ModelConfig(_Frozen):
         encoder_nodes: Nearest nodes that the encoder attends over, the node itself included; with
             1 a source knows its own place only, which keeps the alignment easy to read.
         num_bases: Basis projections that dynamic value generation mixes.
-        relation_dim: Features of the relative position (distance, bearing, lag).
+        relation_dim: Features of the relative position (distance, direction, lag).
         dropout: Share of activations dropped while training.
         sources: `topk` of the candidates, all `candidates`, `dense` over every source, or `own`
             history only (no cross-attention).

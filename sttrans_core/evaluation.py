@@ -15,9 +15,10 @@ from sttrans_core.forecaster import FORECAST_BATCH, Forecaster
 from sttrans_core.metrics import ErrorSums
 from sttrans_core.runs import fingerprint
 from sttrans_core.schema import check_dataset, interval_of
-from sttrans_core.scores import write_scores
+from sttrans_core.scores import write_scores, write_table
+from sttrans_core.truth import HitRate, has_truth, hit_rate
 
-__all__ = ["evaluate", "evaluate_baselines"]
+__all__ = ["evaluate", "evaluate_baselines", "evaluate_hits"]
 
 Part = Literal["train", "validation", "test"]
 Over = Literal["step", "prefix"]
@@ -162,6 +163,47 @@ def evaluate_baselines(
         models, dataset, history_steps, horizon_steps, split, part,
         over=over, missing=missing, smallest_target=smallest_target,
     )  # fmt: skip
+
+
+def evaluate_hits(
+    forecaster: Forecaster,
+    dataset: xr.Dataset,
+    *,
+    part: Part = "test",
+    num_origins: int = 60,
+    write: bool = False,
+) -> HitRate | None:
+    """Score alignments against the true causes, at forecast origins spread evenly over a part.
+
+    Args:
+        forecaster: A trained model.
+        dataset: The series it was trained on, or another one that fits.
+        part: Which windows: `train`, `validation` or `test`.
+        num_origins: Forecast origins, at most; every place is a target at each.
+        write: Also write `hits.csv` into the run folder: the figures of `HitRate.by_regime`.
+
+    Returns:
+        The hit rate, or None where there is nothing to score: the data is not simulated, or the
+        run has no alignment.
+
+    Raises:
+        RunError: The dataset does not fit the run.
+        ValueError: As in `evaluate`.
+    """
+    if not has_truth(dataset) or forecaster.config.model.sources == "own":
+        return None
+    _origin(forecaster, dataset, part)
+    data = forecaster.config.data
+    starts = np.asarray(getattr(_split(dataset, data), part))
+    chosen = starts[np.unique(np.linspace(0, len(starts) - 1, num_origins).astype(int))]
+    times = dataset["time"].values[chosen + data.history_steps - 1]
+    hits = hit_rate((forecaster.align(dataset, time) for time in times), dataset)
+    if write and forecaster.run_dir is not None:
+        table = hits.by_regime.to_dataframe().reset_index()
+        top = hits.by_regime.attrs["top"]
+        table["protocol"] = f"{data.split} split, {part} part, {len(times)} origins, Top-{top}"
+        write_table(table, forecaster.run_dir / "hits.csv")
+    return hits
 
 
 def _score(

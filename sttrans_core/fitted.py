@@ -12,6 +12,7 @@ import xarray as xr
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.data.windows import Scaler, Split, split_windows
 from sttrans_core.model import DataShape, STTrans
+from sttrans_core.roads import downstream_pairs
 from sttrans_core.runs import RunError, fingerprint
 from sttrans_core.schema import check_dataset, interval_of, steps_per_day
 
@@ -29,6 +30,8 @@ class FittedData:
         nodes: Node ids in the model's order.
         latitude: Degrees, one per node.
         longitude: Degrees, one per node.
+        downstream: Neighbouring nodes (from, to) in the direction of travel, as indices; empty
+            where the dataset has no directed adjacency.
         scaler: Z-score of the training part.
         has_weekday: Whether training covers enough weeks to learn weekdays.
         steps_per_day: Slots of the time of day.
@@ -40,6 +43,7 @@ class FittedData:
     nodes: list[str]
     latitude: list[float]
     longitude: list[float]
+    downstream: list[list[int]]
     scaler: Scaler
     has_weekday: bool
     steps_per_day: int
@@ -79,6 +83,7 @@ class FittedData:
             nodes=dataset["node"].values.tolist(),
             latitude=dataset["latitude"].values.astype(float).tolist(),
             longitude=dataset["longitude"].values.astype(float).tolist(),
+            downstream=_downstream(dataset),
             scaler=Scaler.fit(dataset["target"].values[:seen]),
             has_weekday=times[-1] - times[0] >= pd.Timedelta(weeks=WEEKS_FOR_WEEKDAYS),
             steps_per_day=steps_per_day(dataset),
@@ -97,6 +102,7 @@ class FittedData:
             horizon_steps=config.data.horizon_steps,
             steps_per_day=self.steps_per_day,
             has_weekday=self.has_weekday,
+            downstream=np.array(self.downstream, dtype=np.int64).reshape(-1, 2),
         )
         return STTrans(config.model, shape)
 
@@ -164,6 +170,13 @@ class FittedData:
                 f"data.json must hold what train writes; got a file without it ({error}). "
                 "Train again."
             ) from error
+
+
+def _downstream(dataset: xr.Dataset) -> list[list[int]]:
+    """Give the directed pairs of the adjacency, if there is one."""
+    if "adjacency" not in dataset:
+        return []
+    return downstream_pairs(dataset["adjacency"].values).tolist()
 
 
 def _interval_of_attrs(attrs: dict[str, Any]) -> pd.Timedelta:

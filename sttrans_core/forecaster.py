@@ -20,6 +20,7 @@ from sttrans_core.devices import pick_device
 from sttrans_core.fitted import FittedData
 from sttrans_core.labels import label_alignment, label_forecast
 from sttrans_core.model import STTrans
+from sttrans_core.relation import direction_names
 from sttrans_core.runs import RunError, RunFolder
 from sttrans_core.scores import read_scores
 
@@ -164,7 +165,9 @@ class Forecaster:
 
         Returns:
             The sources of each (query node, segment), ordered by mean weight, with their weights
-            per head, coordinates, times and readings, and the share of dense attention they cover.
+            per head, coordinates, direction from the target (downstream or upstream along a road,
+            else the compass point), times and readings, and the share of dense attention they
+            cover.
 
         Raises:
             RunError: The dataset does not fit the run, or the run has no alignment.
@@ -200,10 +203,13 @@ class Forecaster:
                 for name in Alignment.__dataclass_fields__
             }
         )
+        targets = torch.tensor(query, device=self.device)[:, None, None]
+        relations = self.model.geometry.relations(targets, alignment.node[0].to(self.device))
         return label_alignment(
             alignment,
             dataset,
             query=np.array(query),
+            direction=direction_names(relations),
             last_step=int(last_steps[0]),
             config=self.config,
             selection=selection,

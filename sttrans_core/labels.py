@@ -73,6 +73,7 @@ def label_alignment(
     dataset: xr.Dataset,
     *,
     query: np.ndarray,
+    direction: np.ndarray,
     last_step: int,
     config: ExperimentConfig,
     selection: Selection,
@@ -84,6 +85,7 @@ def label_alignment(
         alignment: Of a batch of one window.
         dataset: What was forecast.
         query: Node index of each query.
+        direction: Name of the direction from the target to each source, (query, segment, topk).
         last_step: Index of the forecast origin in the dataset's time.
         config: The run's configuration.
         selection: Which sources were candidates and how many were kept.
@@ -114,6 +116,7 @@ def label_alignment(
             "source_time": (dims, dataset["time"].values[when]),
             "source_latitude": (dims, latitude[node]),
             "source_longitude": (dims, longitude[node]),
+            "source_direction": (dims, direction),
             "source_value": (dims, dataset["target"].values[when, node].astype(np.float32)),
             "in_window": (dims, alignment.in_window[0].numpy()),
             "valid": (dims, alignment.valid[0].numpy()),

@@ -30,6 +30,7 @@ class DataShape:
         steps_per_day: Slots of the time of day.
         has_weekday: Whether the training period covers weeks.
         num_channels: Channels of the readings.
+        downstream: Neighbouring nodes (from, to) in the direction of travel, (pair, 2), if known.
     """
 
     latitude: np.ndarray
@@ -39,6 +40,7 @@ class DataShape:
     steps_per_day: int
     has_weekday: bool
     num_channels: int = 1
+    downstream: np.ndarray | None = None
 
 
 class DecoderLayer(nn.Module):
@@ -124,6 +126,7 @@ class STTrans(nn.Module):
             shape.latitude,
             shape.longitude,
             num_neighbours=max(1 + config.window_nodes, config.encoder_nodes),
+            downstream=shape.downstream,
         )
         self.calendar = CalendarEmbedding(
             width, steps_per_day=shape.steps_per_day, has_weekday=shape.has_weekday

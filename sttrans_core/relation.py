@@ -1,19 +1,26 @@
-"""Relative position of a source to a target: distance, bearing and lag."""
+"""Relative position of a source to a target: distance, direction and lag."""
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from sttrans_core.geometry import EARTH_RADIUS_KM, haversine_km, nearest_nodes
+from sttrans_core.roads import pairs_along_roads
 
-__all__ = ["FixedPosition", "Geometry", "LearnedPosition"]
+__all__ = ["FixedPosition", "Geometry", "LearnedPosition", "direction_names"]
 
 NUM_SECTORS = 8
 _DISTANCE_EDGES = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 11.5, 15.5, 20.5, 30.5)  # in spacings
-NUM_RELATIONS = 1 + (len(_DISTANCE_EDGES) + 1) * NUM_SECTORS  # 0 is the node itself
+DOWNSTREAM, UPSTREAM = NUM_SECTORS, NUM_SECTORS + 1
+NUM_DIRECTIONS = NUM_SECTORS + 2  # bearings, then the two ways along the road
+DIRECTIONS = ("N", "NE", "E", "SE", "S", "SW", "W", "NW", "downstream", "upstream")
+NUM_RELATIONS = 1 + (len(_DISTANCE_EDGES) + 1) * NUM_DIRECTIONS  # 0 is the node itself
+
+_Index = TypeVar("_Index", np.ndarray, Tensor)
 
 
 class Geometry(nn.Module):
@@ -21,15 +28,26 @@ class Geometry(nn.Module):
 
     Distances are counted in *spacings*, the typical distance between neighbouring nodes, so that
     one set of classes serves a freeway and a continent. Nothing here grows faster than the number
-    of nodes: pairs are classified when they are asked for.
+    of nodes: pairs are classified when they are asked for. Between nodes that traffic passes one
+    after the other, the distance is that along the road and the direction its way, downstream or
+    upstream; between others they are the straight distance and the bearing.
 
     Args:
         latitude: Degrees, one per node.
         longitude: Degrees, one per node.
         num_neighbours: Nearest nodes to keep per node, itself first.
+        downstream: Neighbouring nodes (from, to) in the direction of travel, (pair, 2); none where
+            nothing is known of roads.
     """
 
-    def __init__(self, latitude: np.ndarray, longitude: np.ndarray, *, num_neighbours: int) -> None:
+    def __init__(
+        self,
+        latitude: np.ndarray,
+        longitude: np.ndarray,
+        *,
+        num_neighbours: int,
+        downstream: Int64[np.ndarray, "pair 2"] | None = None,
+    ) -> None:
         super().__init__()
         latitude = np.asarray(latitude, dtype=np.float64)
         longitude = np.asarray(longitude, dtype=np.float64)
@@ -38,9 +56,29 @@ class Geometry(nn.Module):
         position = np.stack([np.radians(latitude), np.radians(longitude)], axis=-1)
         self.register_buffer("position", torch.from_numpy(position).float(), persistent=False)
         self.spacing_km = _typical_spacing(latitude, longitude)
+        pair, relation = self._along_roads(latitude, longitude, downstream)
+        self.register_buffer("road_pair", pair, persistent=False)
+        self.register_buffer("road_relation", relation, persistent=False)
+
+    def _along_roads(
+        self, latitude: np.ndarray, longitude: np.ndarray, downstream: np.ndarray | None
+    ) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
+        """Give the pairs joined by a road, ascending as target * nodes + source, and classes."""
+        none = np.empty((0, 2), dtype=np.int64)
+        downstream = none if downstream is None else downstream
+        reach_km = _DISTANCE_EDGES[-1] * self.spacing_km
+        start, end, km = pairs_along_roads(latitude, longitude, downstream, reach_km=reach_km)
+        ring = np.digitize(km / self.spacing_km, _DISTANCE_EDGES)
+        # What lies at the end of a pair is downstream of its start; -1 stands before all pairs.
+        pair = np.concatenate([[-1], start * len(latitude) + end, end * len(latitude) + start])
+        relation = np.concatenate([[0], _relation(ring, DOWNSTREAM), _relation(ring, UPSTREAM)])
+        order = pair.argsort()
+        return torch.from_numpy(pair[order]), torch.from_numpy(relation[order])
 
     neighbours: Int[Tensor, "node neighbour"]
     position: Float[Tensor, "node 2"]
+    road_pair: Int[Tensor, " pair"]
+    road_relation: Int[Tensor, " pair"]
 
     @property
     def num_nodes(self) -> int:
@@ -73,7 +111,7 @@ class Geometry(nn.Module):
     def relations(
         self, target: Int[Tensor, "..."], source: Int[Tensor, "..."]
     ) -> Int[Tensor, "..."]:
-        """Classify pairs by distance and bearing.
+        """Classify pairs by distance and direction.
 
         Args:
             target: Node indices.
@@ -86,8 +124,30 @@ class Geometry(nn.Module):
         edges = torch.tensor(_DISTANCE_EDGES, device=east.device)
         ring = torch.bucketize(torch.hypot(east, north) / self.spacing_km, edges)
         sector = torch.round(torch.atan2(east, north) / (2 * math.pi / NUM_SECTORS)).long()
-        relation = 1 + ring * NUM_SECTORS + sector % NUM_SECTORS
+        relation = _relation(ring, sector % NUM_SECTORS)
+        pair = target * self.num_nodes + source
+        place = torch.searchsorted(self.road_pair, pair).clamp_max(len(self.road_pair) - 1)
+        on_road = self.road_pair[place] == pair
+        relation = torch.where(on_road, self.road_relation[place], relation)
         return torch.where(target == source, 0, relation)
+
+
+def direction_names(relations: Int[Tensor, "..."]) -> np.ndarray:
+    """Name the direction from target to source of relation classes.
+
+    Args:
+        relations: From `Geometry.relations`.
+
+    Returns:
+        "downstream" or "upstream" along a road, else the compass point; "" for the node itself.
+    """
+    names = np.array(["", *DIRECTIONS])
+    index = torch.where(relations == 0, 0, 1 + (relations - 1) % NUM_DIRECTIONS)
+    return names[index.cpu().numpy()]
+
+
+def _relation(ring: _Index, direction: _Index | int) -> _Index:
+    return 1 + ring * NUM_DIRECTIONS + direction
 
 
 def _typical_spacing(latitude: np.ndarray, longitude: np.ndarray) -> float:
@@ -107,12 +167,15 @@ def _ring_centres() -> Float[Tensor, " ring"]:
 
 
 class LearnedPosition(nn.Module):
-    """Learnable relative position in the keys: features of (distance, bearing, lag).
+    """Learnable relative position in the keys: features of (distance, direction, lag).
 
     A small network gives `relation_dim` features for every relation class and lag, and each head
     has a projection of its own from features to its key space, so a query scores a source by
-    `q . (k + r(distance, bearing, lag))`. The features are shared by heads and computed once for
-    the few hundred classes, not for every pair.
+    `q . (k + r(distance, direction, lag))`. The features are shared by heads and computed once for
+    the few hundred classes, not for every pair. Beside them each head has slopes, whatever the
+    query: how its scores change with distance, with lag and with the direction. At first every head
+    prefers what is near and new, and each another direction; heads that all start alike never part,
+    and their mean of all directions tells a forecast nothing.
 
     Args:
         history_steps: Steps of the history; lags are counted back from the newest.
@@ -121,7 +184,8 @@ class LearnedPosition(nn.Module):
         relation_dim: Features per relation and lag.
 
     Source: Cai, "Improvement of spatio-temporal prediction model", relative position encoding in
-    the key projection; spatial distance decay and temporal delay.
+    the key projection; spatial distance decay and temporal delay. Slopes that differ by head are
+    those of Press et al., "Train short, test long" (2022), in space.
     """
 
     def __init__(
@@ -138,23 +202,23 @@ class LearnedPosition(nn.Module):
             nn.Linear(hidden, relation_dim),
             nn.LayerNorm(relation_dim, elementwise_affine=False),
         )
-        self.projection = nn.Parameter(torch.randn(num_heads, head_dim, relation_dim) * 0.5)
-        self.register_buffer("distance_and_lag", _decay_inputs(history_steps), persistent=False)
-        self.decay = nn.Parameter(torch.tensor([[1.0, 0.1]]).repeat(num_heads, 1))
+        self.projection = nn.Parameter(torch.randn(num_heads, head_dim, relation_dim) * 0.1)
+        self.register_buffer("slope_inputs", _slope_inputs(history_steps), persistent=False)
+        self.slopes = nn.Parameter(_first_slopes(num_heads))
 
     inputs: Float[Tensor, "relation history feature"]
-    distance_and_lag: Float[Tensor, "relation history 2"]
+    slope_inputs: Float[Tensor, "relation history 6"]
 
     def features(self) -> Float[Tensor, "relation history relation_dim"]:
         """Give the features of every relation class and history step."""
-        return torch.cat([self.network(self.inputs), self.distance_and_lag], dim=-1)
+        return torch.cat([self.network(self.inputs), self.slope_inputs], dim=-1)
 
     def project(
         self, query: Float[Tensor, "... head dim"]
     ) -> Float[Tensor, "... head relation_dim"]:
         """Turn queries into the coefficients that the relation features are weighted by."""
         learned = torch.einsum("...hd,hdr->...hr", query, self.projection)
-        return torch.cat([learned, -self.decay.expand(*query.shape[:-1], -1)], dim=-1)
+        return torch.cat([learned, self.slopes.expand(*query.shape[:-1], -1)], dim=-1)
 
 
 class FixedPosition(nn.Module):
@@ -177,7 +241,7 @@ class FixedPosition(nn.Module):
     ) -> None:
         super().__init__()
         lag = torch.arange(history_steps).flip(0) / decay_steps
-        rings = _ring_centres().repeat_interleave(NUM_SECTORS) / decay_spacings
+        rings = _ring_centres().repeat_interleave(NUM_DIRECTIONS) / decay_spacings
         distance = torch.cat([torch.zeros(1), rings])
         table = -(distance[:, None] + lag) * math.sqrt(head_dim)
         self.register_buffer("table", table[..., None], persistent=False)
@@ -193,12 +257,28 @@ class FixedPosition(nn.Module):
         return torch.ones_like(query[..., :1])
 
 
-def _decay_inputs(history_steps: int) -> Float[Tensor, "relation history 2"]:
-    """Distance (logarithmic, in spacings) and lag (in steps) of each relation class and step."""
-    distance = torch.log1p(_ring_centres()).repeat_interleave(NUM_SECTORS)
-    distance = torch.cat([torch.zeros(1), distance])
+def _slope_inputs(history_steps: int) -> Float[Tensor, "relation history 6"]:
+    """Give log distance (in spacings), lag (in steps), east, north, downstream and upstream."""
+    num_rings = len(_DISTANCE_EDGES) + 1
+    distance = torch.log1p(_ring_centres()).repeat_interleave(NUM_DIRECTIONS)
+    angle = torch.arange(NUM_SECTORS) * (2 * math.pi / NUM_SECTORS)
+    compass = torch.stack([angle.sin(), angle.cos()], dim=-1)
+    direction = torch.block_diag(compass, torch.eye(2)).repeat(num_rings, 1)
+    place = torch.cat([torch.zeros(1, 5), torch.cat([distance[:, None], direction], dim=-1)])
     lag = torch.arange(history_steps).flip(0).float()
-    return torch.stack(torch.broadcast_tensors(distance[:, None], lag[None]), dim=-1)
+    place = place[:, None].expand(-1, history_steps, -1)
+    lag = lag[:, None].expand(len(place), -1, -1)
+    return torch.cat([place[..., :1], lag, place[..., 1:]], dim=-1)
+
+
+def _first_slopes(num_heads: int) -> Float[Tensor, "head 6"]:
+    """Near and new first; along a road every other head downstream, else around the compass."""
+    head = torch.arange(num_heads)
+    turn = head * (2 * math.pi / num_heads)
+    is_even = (head % 2 == 0).float()
+    near, new = -torch.ones(num_heads), torch.full((num_heads,), -0.3)
+    columns = [near, new, 0.5 * turn.sin(), 0.5 * turn.cos(), 2 * is_even, 2 * (1 - is_even)]
+    return torch.stack(columns, dim=-1)
 
 
 def _relation_inputs(history_steps: int) -> Float[Tensor, "relation history feature"]:
@@ -206,9 +286,13 @@ def _relation_inputs(history_steps: int) -> Float[Tensor, "relation history feat
     distance = torch.log1p(_ring_centres())
     bumps = torch.exp(-((distance[:, None] - torch.linspace(0.0, 3.5, 8)) ** 2) / 0.18)  # (ring, 8)
     angle = torch.arange(NUM_SECTORS) * (2 * math.pi / NUM_SECTORS)
-    turns = [torch.ones_like(angle), angle.sin(), angle.cos(), (2 * angle).sin(), (2 * angle).cos()]
-    space = torch.einsum("rb,as->rasb", bumps, torch.stack(turns, dim=-1)).flatten(2).flatten(0, 1)
-    space = torch.cat([torch.zeros(1, space.shape[1]), space])  # (R, 40)
+    turns = torch.stack([angle.sin(), angle.cos(), (2 * angle).sin(), (2 * angle).cos()], dim=-1)
+    # Every direction: alike, then a bearing or a way along the road, (direction, 7).
+    direction = torch.cat(
+        [torch.ones(NUM_DIRECTIONS, 1), torch.block_diag(turns, torch.eye(2))], dim=-1
+    )
+    space = torch.einsum("rb,ds->rdsb", bumps, direction).flatten(2).flatten(0, 1)
+    space = torch.cat([torch.zeros(1, space.shape[1]), space])  # (R, 56)
     itself = torch.zeros(len(space), 1)
     itself[0] = 1.0
     lag = torch.arange(history_steps).flip(0) / max(1, history_steps - 1)

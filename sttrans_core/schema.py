@@ -31,6 +31,7 @@ ALIGNMENT_VARIABLES = {
     "source_time": ("query_node", "segment", "source"),
     "source_latitude": ("query_node", "segment", "source"),
     "source_longitude": ("query_node", "segment", "source"),
+    "source_direction": ("query_node", "segment", "source"),
     "source_value": ("query_node", "segment", "source"),
     "in_window": ("query_node", "segment", "source"),
     "valid": ("query_node", "segment", "source"),
@@ -186,6 +187,13 @@ def _check_nodes(dataset: xr.Dataset) -> None:
             "'adjacency' must be square over the nodes",
             f"shape {shape} with {len(ids)} nodes",
             "Reorder it to the ids of the dataset.",
+        )
+        weight = dataset["adjacency"].values
+        _require(
+            bool(np.isfinite(weight).all() and (weight >= 0).all()),
+            "'adjacency' must hold finite weights, at least 0",
+            f"values from {weight.min()} to {weight.max()}",
+            "Use 0 where two nodes are not joined.",
         )
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 from sttrans_core.runs import RunError
 
-__all__ = ["read_scores", "write_scores"]
+__all__ = ["read_scores", "write_scores", "write_table"]
 
 METRICS = ("mae", "rmse", "mape")
 
@@ -22,6 +22,16 @@ def write_scores(scores: xr.Dataset, path: Path) -> None:
     """
     table = scores[list(METRICS)].to_dataframe().reset_index()
     table["protocol"] = scores.attrs["protocol"]
+    write_table(table, path)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all.
+
+    Args:
+        table: What to write.
+        path: File to write.
+    """
     temporary = path.with_name(f".{path.name}.part")  # a reader never sees half of it
     table.to_csv(temporary, index=False, float_format="%.5f")
     temporary.replace(path)

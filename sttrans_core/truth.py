@@ -10,6 +10,7 @@ from scipy.special import gammaln
 
 from sttrans_core.characteristics import (
     Characteristics,
+    has_truth,
     node_indices,
     origin_index,
     true_causes,
@@ -17,7 +18,7 @@ from sttrans_core.characteristics import (
 from sttrans_core.geometry import haversine_km
 from sttrans_core.schema import check_alignment
 
-__all__ = ["HitRate", "hit_rate", "true_causes"]
+__all__ = ["HitRate", "has_truth", "hit_rate", "true_causes"]
 
 REGIMES = ("congested", "free")
 FIGURES = ("hit_rate", "chance", "nearest", "weight_share", "chance_share")
@@ -62,8 +63,8 @@ def hit_rate(
     The target of a segment is its middle step (of an even number, the earlier one), so that the
     one step of tolerance covers a segment of three. Only the mean weight of the heads counts. A
     target counts as hit when one of its `top` sources lies within one node and one step of its
-    line. Targets whose line does not pass the history, or only missing readings, are not scored:
-    nothing that could be looked at is their cause.
+    line. A target's own readings are no sources. Targets whose line does not pass the history, or
+    only missing readings, are not scored: nothing that could be looked at is their cause.
 
     Args:
         alignments: One or more alignments, each of one forecast origin.
@@ -94,8 +95,10 @@ def hit_rate(
         origin = origin_index(dataset, alignment["time"].values, history_steps)
         queries = node_indices(dataset, alignment["query_node"].values)
         seen = observed[origin + 1 - history_steps : origin + 1]  # (T, N)
+        others = queries[:, None] != np.arange(dataset.sizes["node"])
+        sources = seen & others[:, None]  # (Q, T, N)
         best = _best_sources(alignment, top)
-        nearest = _nearest_sources(away_km[queries], seen, top)
+        nearest = _nearest_sources(np.where(others, away_km[queries], np.inf), seen, top)
         for s, segment in enumerate(alignment["segment"].values):
             ends = (alignment[f"segment_{end}_step"].values[s] for end in ("first", "last"))
             lines = truth.lines(
@@ -105,8 +108,8 @@ def hit_rate(
                 history_steps=history_steps,
                 stay_in_regime=stay_in_regime,
             )
-            causes = truth.near(lines.node) & seen  # (Q, T, N)
-            figures = _score(causes, int(seen.sum()), best.segment(s), nearest)
+            causes = truth.near(lines.node) & sources  # (Q, T, N)
+            figures = _score(causes, sources.sum((1, 2)), best.segment(s), nearest)
             table = pd.DataFrame({"segment": segment, "congested": lines.is_congested, **figures})
             tables.append(table[lines.is_known])
     return _summary(pd.concat(tables, ignore_index=True), top, congested_only, stay_in_regime)
@@ -138,15 +141,14 @@ def _distances(dataset: xr.Dataset) -> np.ndarray:
 
 
 def _nearest_sources(away_km: np.ndarray, seen: np.ndarray, top: int) -> _Sources:
-    """Give the newest observed reading of each of the nearest nodes, itself first, (query, top)."""
-    away_km = np.where(seen.any(0), away_km, np.inf)
-    node = np.argsort(away_km, axis=1, kind="stable")[:, :top]
+    """Give the newest observed reading of each of the nearest other nodes, (query, top)."""
+    node = np.argsort(np.where(seen.any(0), away_km, np.inf), axis=1, kind="stable")[:, :top]
     newest = len(seen) - 1 - seen[::-1].argmax(0)
     return _Sources(node, newest[node], np.ones(node.shape))
 
 
 def _score(
-    causes: np.ndarray, num_sources: int, best: _Sources, nearest: _Sources
+    causes: np.ndarray, num_sources: np.ndarray, best: _Sources, nearest: _Sources
 ) -> dict[str, np.ndarray]:
     """Give the figures of each query, (query,); `causes` is (query, history, node)."""
     row = np.arange(len(causes))[:, None]
@@ -159,23 +161,23 @@ def _score(
         "chance": _chance(num_causes, num_sources, best.node.shape[-1]),
         "nearest": causes[row, nearest.step, nearest.node].any(-1),
         "weight_share": (best.weight * on_cause).sum(-1) / np.where(total > 0, total, 1.0),
-        "chance_share": num_causes / max(num_sources, 1),
+        "chance_share": num_causes / np.maximum(num_sources, 1),
     }
     return {name: np.asarray(values) for name, values in figures.items()}
 
 
-def _chance(num_causes: np.ndarray, num_sources: int, num_drawn: int) -> np.ndarray:
+def _chance(num_causes: np.ndarray, num_sources: np.ndarray, num_drawn: int) -> np.ndarray:
     """Give the probability that sources drawn without replacement hold a cause."""
-    num_drawn = min(num_drawn, num_sources)
+    drawn = np.minimum(num_drawn, num_sources)
     others = num_sources - num_causes
     # Hypergeometric: missed = C(others, drawn) / C(sources, drawn).
     log_missed = (
         gammaln(others + 1)
-        - gammaln(np.maximum(others - num_drawn, 0) + 1)
+        - gammaln(np.maximum(others - drawn, 0) + 1)
         - gammaln(num_sources + 1)
-        + gammaln(num_sources - num_drawn + 1)
+        + gammaln(num_sources - drawn + 1)
     )
-    return 1 - np.where(others >= num_drawn, np.exp(log_missed), 0.0)
+    return 1 - np.where(others >= drawn, np.exp(log_missed), 0.0)
 
 
 def _summary(table: pd.DataFrame, top: int, congested_only: bool, stay_in_regime: bool) -> HitRate:

@@ -170,7 +170,7 @@ def _describe(row: dict, units: str) -> str:
         f"<b>{escape(row['node'])}</b><br>"
         f"{clock(row['time'])}: {row['minutes_behind']:g} min before the forecast, "
         f"lag {row['lag_minutes']:g} min<br>"
-        f"{row['distance_km']:.1f} km away, reading {reading}<br>"
+        f"{row['distance_km']:.1f} km {row['direction']}, reading {reading}<br>"
         f"weight {row['weight']:.1%} (rank {row['rank']}, {row['found_in']})"
     )
 
@@ -268,7 +268,7 @@ def _draw_shadows(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> lis
             },
             text=[
                 f"<b>{escape(row['node'])}</b><br>{row['weight']:.1%} of the weight over "
-                f"{row['steps']} time steps<br>{row['distance_km']:.1f} km away"
+                f"{row['steps']} time steps<br>{row['distance_km']:.1f} km {row['direction']}"
                 for row in places.to_dict("records")
             ],
             hovertemplate="%{text}<extra></extra>",

@@ -157,8 +157,9 @@ def _draw_places(places: pd.DataFrame, colors: Theme) -> hv.Points:
     shown = places.assign(
         size=SMALLEST + (LARGEST - SMALLEST) * share, percent=100 * places["weight"]
     )
-    columns = ["weight", "percent", "size", "node", "distance_km", "steps", "lag_minutes"]
-    points = hv.Points(shown, ["x", "y"], [*columns, "found_in"], label="Sources")
+    columns = ["weight", "percent", "size", "node", "distance_km", "direction", "steps"]
+    columns += ["lag_minutes", "found_in"]
+    points = hv.Points(shown, ["x", "y"], columns, label="Sources")
     return options(
         points,
         color="weight",
@@ -174,7 +175,7 @@ def _draw_places(places: pd.DataFrame, colors: Theme) -> hv.Points:
         hover_tooltips=[
             ("place", "@node"),
             ("weight", "@percent{0.0} % over @steps time steps"),
-            ("distance", "@distance_km{0.0} km"),
+            ("distance", "@distance_km{0.0} km @direction"),
             ("mean lag", "@lag_minutes{0} min"),
             ("found in", "@found_in"),
         ],

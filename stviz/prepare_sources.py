@@ -37,8 +37,9 @@ def prepare_alignment(
         One row per source: rank (from 1), node, longitude and latitude in degrees, step (0 is the
         oldest of the history), steps_behind and minutes_behind the forecast origin, lag_steps and
         lag_minutes behind the first step of the segment, time, weight, distance_km to the target,
-        reading in original units, found_in ("window" or "global"). `attrs` describe the target,
-        the segment, the heads, `shown_weight`, `covered_mass` and `num_valid`.
+        direction from it ("downstream" or "upstream" along a road, else a compass point), reading
+        in original units, found_in ("window" or "global"). `attrs` describe the target, the
+        segment, the heads, `shown_weight`, `covered_mass` and `num_valid`.
 
     Raises:
         ValueError: The node, segment or head is not there, or a limit is out of range.
@@ -79,6 +80,7 @@ def prepare_alignment(
             "distance_km": distance_km(
                 latitude, longitude, attrs["latitude"], attrs["longitude"]
             ).astype(float),
+            "direction": one["source_direction"].values.astype(str),
             "reading": one["source_value"].values.astype(float),
             "found_in": np.where(one["in_window"].values.astype(bool), "window", "global"),
         }
@@ -135,15 +137,16 @@ def sum_by_place(sources: pd.DataFrame) -> pd.DataFrame:
         sources: What `prepare_alignment` gives.
 
     Returns:
-        One row per place, heaviest first: node, longitude, latitude, distance_km, weight, steps
-        (how many), newest_minutes and oldest_minutes behind the origin, lag_minutes (mean lag to
-        the segment, weighted), found_in ("window", "global" or "both").
+        One row per place, heaviest first: node, longitude, latitude, distance_km, direction,
+        weight, steps (how many), newest_minutes and oldest_minutes behind the origin, lag_minutes
+        (mean lag to the segment, weighted), found_in ("window", "global" or "both").
     """
     moment = sources.assign(moment=sources["weight"] * sources["lag_minutes"])
     summed = moment.groupby("node", sort=False).agg(
         longitude=("longitude", "first"),
         latitude=("latitude", "first"),
         distance_km=("distance_km", "first"),
+        direction=("direction", "first"),
         weight=("weight", "sum"),
         steps=("step", "count"),
         newest_minutes=("minutes_behind", "min"),

@@ -33,7 +33,7 @@ def alignment_table(
 
     Returns:
         Index rank; columns place, time, lag (min) behind the first step of the segment,
-        distance (km), weight (%), found in, and the reading there in its unit.
+        distance (km), direction, weight (%), found in, and the reading there in its unit.
 
     Raises:
         ValueError: As for `prepare_alignment`.
@@ -49,6 +49,7 @@ def alignment_table(
             "time": sources["time"].map(clock),
             "lag (min)": sources["lag_minutes"].round(2),
             "distance (km)": sources["distance_km"].round(2),
+            "direction": sources["direction"],
             "weight (%)": (100 * sources["weight"]).round(2),
             "found in": sources["found_in"],
             reading: sources["reading"].round(1),

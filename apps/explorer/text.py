@@ -53,9 +53,9 @@ def sources_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
         _source_row(rank, row, reading, fill, largest, selected["node"])
         for (rank, row), fill in zip(table.iterrows(), fills, strict=True)
     ]
-    heads = ("", "place", "clock", "lag", "distance", "weight", "found in", escape(reading))
+    heads = ("", "place", "clock", "lag", "distance", "", "weight", "found in", escape(reading))
     cells = "".join(f"<th>{head}</th>" for head in heads)
-    body = "".join(rows) or '<tr><td colspan="8">No source has that much weight.</td></tr>'
+    body = "".join(rows) or '<tr><td colspan="9">No source has that much weight.</td></tr>'
     return (
         f"{_style(colors)}<div class='frame'><table><thead><tr>{cells}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
@@ -77,7 +77,7 @@ def _source_row(
     return (
         f"<tr><td class='rank'>{rank}</td><td>{name}</td><td>{clock}</td>"
         f"<td class='num'>{row['lag (min)']:g} min</td>"
-        f"<td class='num'>{row['distance (km)']:.1f} km</td>"
+        f"<td class='num'>{row['distance (km)']:.1f} km</td><td>{escape(row['direction'])}</td>"
         f"<td class='weight'><span class='bar'><i style='{bar}'></i></span>{weight:.1f} %</td>"
         f"<td><span style='color:{fill}'>{shape}</span> {escape(str(row['found in']))}</td>"
         f"<td class='num'>{value}</td></tr>"

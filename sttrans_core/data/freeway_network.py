@@ -17,6 +17,7 @@ SENSOR_GAP_KM = (0.95, 1.55)
 MARGIN_KM = 1.0
 RAMP_GAP_KM, FIRST_RAMP_KM, LAST_RAMP_KM = 3.0, 1.9, 2.0
 CELLS_FROM_EXIT_TO_ENTRANCE = 4
+LANES = 5
 
 
 class _Direction(NamedTuple):
@@ -151,8 +152,8 @@ def _build_corridor(num_sensors: int, rng: np.random.Generator) -> _Corridor:
     sensor_km = MARGIN_KM + np.append(0.0, gaps).cumsum()
     num_cells = int(np.ceil((sensor_km[-1] + MARGIN_KM) / CELL_KM))
     drop_cell = int(rng.uniform(0.88, 0.93) * num_cells)
-    lanes = np.full(num_cells, 4)
-    lanes[drop_cell:] = 3
+    lanes = np.full(num_cells, LANES)
+    lanes[drop_cell:] = LANES - 1
     ramp_km = np.arange(FIRST_RAMP_KM, num_cells * CELL_KM - LAST_RAMP_KM, RAMP_GAP_KM)
     ramp_cells = (ramp_km / CELL_KM).astype(np.int64)
     exit_share = np.zeros(num_cells)

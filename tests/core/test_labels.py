@@ -81,6 +81,11 @@ def test_sources_are_where_and_when_they_say(alignment, series):
         assert np.array_equal(alignment[f"source_{name}"].values, series[name].values[node])
         place = series[name].sel(node=["s7", "s2"]).values
         assert np.array_equal(alignment[f"query_{name}"].values, place)
+    # All lie in a row: east of the seventh place, or west.
+    east = node > np.array([7, 2])[:, None, None]
+    kept = alignment["valid"].values
+    direction = alignment["source_direction"].values
+    assert np.array_equal(direction[kept], np.where(east, "E", "W")[kept])
     reading = series["target"].values[50 - (HISTORY - 1) + step, node]
     assert np.array_equal(alignment["source_value"].values, reading, equal_nan=True)
     assert np.isfinite(reading[alignment["valid"].values]).all()

@@ -2,10 +2,14 @@
 
 import shutil
 
+import pandas as pd
 import pytest
 from small_runs import contents
 
 from sttrans_core import pretrained
+from sttrans_core.data import load_dataset
+from sttrans_core.evaluation import evaluate_hits
+from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError
 
 
@@ -49,3 +53,36 @@ def test_what_is_bundled_can_be_loaded():
             assert forecaster.config.data.dataset == name
             assert forecaster.scores is not None
             assert forecaster.bands is not None
+
+
+@pytest.fixture(scope="module")
+def freeway():
+    return load_dataset("simulated-freeway")
+
+
+def test_the_alignment_recovers_true_causes(freeway):
+    forecaster = pretrained.load_pretrained("simulated-freeway", device="cpu")
+    hits = evaluate_hits(forecaster, freeway, num_origins=30)
+    assert hits.num_scored > 200
+    assert hits.hit_rate >= 0.8
+    assert hits.chance < 0.4
+    assert hits.weight_share > 3 * hits.chance_share
+
+
+def test_hit_rates_are_written_beside_the_scores(freeway, tmp_path):
+    bundled = pretrained.load_pretrained("simulated-freeway", "no_topk", device="cpu")
+    shutil.copytree(bundled.run_dir, tmp_path / "run")
+    forecaster = load_run(tmp_path / "run", device="cpu")
+    hits = evaluate_hits(forecaster, freeway, num_origins=10, write=True)
+    assert hits.num_scored > 0
+    table = pd.read_csv(tmp_path / "run" / "hits.csv").set_index(["regime", "segment"])
+    assert table.loc["congested", "num_scored"].sum() == hits.num_scored
+    assert set(table["protocol"]) == {"standard split, test part, 10 origins, Top-8"}
+    in_total = table.loc["congested", "hit_rate"] * table.loc["congested", "num_scored"]
+    assert in_total.sum() / hits.num_scored == pytest.approx(hits.hit_rate, abs=1e-4)
+
+
+def test_what_has_no_truth_or_no_alignment_has_no_hit_rate(freeway, trained, series):
+    own = pretrained.load_pretrained("simulated-freeway", "no_alignment", device="cpu")
+    assert evaluate_hits(own, freeway) is None
+    assert evaluate_hits(trained, series) is None

@@ -1,4 +1,4 @@
-"""Relative positions: classes of distance and bearing, and the fixed decay."""
+"""Relative positions: classes of distance and direction, and the fixed decay."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sttrans_core.relation import (
+    DOWNSTREAM,
+    NUM_DIRECTIONS,
     NUM_RELATIONS,
     NUM_SECTORS,
+    UPSTREAM,
     FixedPosition,
     Geometry,
     LearnedPosition,
+    direction_names,
 )
 
 SPACING_KM = 1.11195  # a hundredth of a degree on the equator: 6371.0088 km * pi / 180 / 100
@@ -28,9 +32,9 @@ def _line(*positions: float, north: bool = False, spacing_km: float = SPACING_KM
 
 
 def _relation(geometry: Geometry, target: int, source: int) -> tuple[int, int]:
-    """Give (ring, sector) of a pair."""
+    """Give (ring, direction) of a pair."""
     relation = int(geometry.relations(torch.tensor(target), torch.tensor(source)))
-    return divmod(relation - 1, NUM_SECTORS)
+    return divmod(relation - 1, NUM_DIRECTIONS)
 
 
 def test_spacing_and_offsets_by_hand():
@@ -75,6 +79,36 @@ def test_bearings_go_clockwise_from_north(latitude, longitude, sector):
     assert _relation(geometry, 1, 0)[1] == (sector + 4) % 8  # the way back
 
 
+def test_along_a_road_the_direction_is_its_way():
+    # Six places in a row, the typical spacing is 3 steps; traffic goes 0 -> 1 -> 2 -> 3 -> 4.
+    row = np.arange(6) / 100
+    road = np.array([[0, 1], [1, 2], [2, 3], [3, 4]])
+    geometry = Geometry(np.zeros(6), row, num_neighbours=2, downstream=road)
+    # 4 steps are 1.33 spacings, in the ring of 0.5 to 1.5; 1 step is 0.33, in the first.
+    assert _relation(geometry, 0, 4) == (1, DOWNSTREAM)
+    assert _relation(geometry, 4, 0) == (1, UPSTREAM)
+    assert _relation(geometry, 2, 3) == (0, DOWNSTREAM)
+    # The sixth place is not on the road: it lies east, whatever is known of the others.
+    assert _relation(geometry, 4, 5) == (0, 2)
+    nodes = torch.arange(6)
+    relations = geometry.relations(nodes[:, None], nodes)
+    assert torch.equal(relations == 0, torch.eye(6, dtype=torch.bool))
+    names = direction_names(relations[4]).tolist()
+    assert names == ["upstream", "upstream", "upstream", "upstream", "", "E"]
+    without = Geometry(np.zeros(6), row, num_neighbours=2).relations(nodes[:, None], nodes)
+    assert torch.equal(relations[:, 5], without[:, 5])
+    assert not torch.equal(relations[:, :5], without[:, :5])
+
+
+def test_a_road_looks_the_same_from_all_its_places_whatever_its_course():
+    # A quarter circle: bearings turn by 90 degrees, what lies one place downstream stays that.
+    angle = np.linspace(0, np.pi / 2, 9)
+    road = np.stack([np.arange(8), np.arange(1, 9)], axis=1)
+    geometry = Geometry(np.sin(angle) / 20, np.cos(angle) / 20, num_neighbours=2, downstream=road)
+    assert len({_relation(geometry, place, place + 1) for place in range(8)}) == 1
+    assert len({_relation(geometry, place + 1, place) for place in range(8)}) == 1
+
+
 def test_a_pair_across_the_date_line_is_near():
     geometry = Geometry(np.zeros(3), np.array([179.99, -180.0, -179.99]), num_neighbours=3)
     geometry.spacing_km = SPACING_KM
@@ -107,15 +141,30 @@ def test_the_fixed_decay_by_hand():
     # The node itself falls by 1/6 per step of lag, the newest step not at all.
     assert score[0].tolist() == pytest.approx([-2 / 6, -1 / 6, 0.0])
     # The ring from 0.5 to 1.5 spacings has its centre at 1: a quarter of the decay length.
-    east = 1 + 1 * NUM_SECTORS + 2
+    east = 1 + 1 * NUM_DIRECTIONS + 2
     assert score[east].tolist() == pytest.approx([-1 / 4 - 2 / 6, -1 / 4 - 1 / 6, -1 / 4])
     assert position.project(torch.randn(2, 5, 3, 7, head_dim)).unique().tolist() == [1.0]
+
+
+def test_heads_start_near_and_new_each_in_a_direction_of_its_own():
+    position = LearnedPosition(7, 4, 5, 11)
+    position.projection.data.zero_()
+    coefficients = position.project(torch.zeros(4, 5))  # (head, feature)
+    score = coefficients @ position.features().flatten(0, 1).T  # of no query in particular
+    score = score.unflatten(1, (NUM_RELATIONS, 7))
+    assert (score.diff(dim=2) > 0).all()  # newer is better
+    by_ring = score[:, 1:, -1].unflatten(1, (-1, NUM_DIRECTIONS))
+    assert (by_ring.diff(dim=1) < 0).all()  # nearer is better
+    assert by_ring[:, 0].argmax(-1).tolist() == [DOWNSTREAM, UPSTREAM, DOWNSTREAM, UPSTREAM]
+    # Where there are no roads: north, east, south, west.
+    assert by_ring[:, 0, :NUM_SECTORS].argmax(-1).tolist() == [0, 2, 4, 6]
 
 
 def test_the_learned_position_knows_every_class_and_step():
     position = LearnedPosition(7, 3, 5, 11)
     features = position.features()
     assert features.shape[:2] == (NUM_RELATIONS, 7)
+    assert len(features[:, 0].unique(dim=0)) == NUM_RELATIONS
     coefficients = position.project(torch.randn(2, 13, 3, 5))
     assert coefficients.shape == (2, 13, 3, features.shape[2])
     (coefficients.sum() + features.sum()).backward()

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from sttrans_core.data.simulate import simulate_freeway
-from sttrans_core.truth import hit_rate, true_causes
+from sttrans_core.truth import has_truth, hit_rate, true_causes
 
 # Sensors every 1.5 km; in 5 minutes a wave at 18 km/h moves 1.5 km, one node, and free traffic at
 # 90 km/h moves 7.5 km, five nodes.
@@ -131,6 +131,8 @@ def test_guards_of_true_causes():
     dataset = make_corridor(20.0)
     bare = dataset.drop_vars("corridor")
     del bare.attrs["wave_speed_kmh"]
+    assert has_truth(dataset)
+    assert not has_truth(bare)
     with pytest.raises(ValueError, match=r"got none of corridor, wave_speed_kmh\. Use a simulated"):
         causes(bare, "east0", step=10, horizon_step=1)
     with pytest.raises(ValueError, match="Nodes must be ids of the dataset; got 'north1'"):
@@ -165,6 +167,7 @@ def make_alignment(
             "source_time": (dims, stamps),
             "source_latitude": (dims, dataset["latitude"].values[node]),
             "source_longitude": (dims, dataset["longitude"].values[node]),
+            "source_direction": (dims, np.full(node.shape, "N")),
             "source_value": (dims, np.zeros(node.shape, np.float32)),
             "in_window": (dims, np.zeros(node.shape, bool)),
             "valid": (dims, weight > 0),
@@ -218,12 +221,12 @@ def test_sources_without_weight_do_not_hit():
 
 
 def test_chance_is_hypergeometric():
-    # 18 of 32 sources lie near the line (4 + 5 + 5 + 4, see above). Two drawn at random both miss
-    # with 14/32 * 13/31 = 182/992.
+    # 18 of the 28 sources of other places lie near the line (4 + 5 + 5 + 4, see above). Two drawn
+    # at random both miss with 10/28 * 9/27 = 90/756.
     dataset = make_corridor(20.0)
     score = hit_rate(one_query(dataset, [(2, 3), (3, 2)], [0.5, 0.5]), dataset)
-    assert score.chance == pytest.approx(1 - 182 / 992)
-    assert score.chance_share == pytest.approx(18 / 32)
+    assert score.chance == pytest.approx(1 - 90 / 756)
+    assert score.chance_share == pytest.approx(18 / 28)
 
 
 def test_missing_readings_are_no_causes():
@@ -240,11 +243,14 @@ def test_missing_readings_are_no_causes():
 
 
 def test_the_nearest_sources_are_the_newest_readings_of_the_nearest_nodes():
-    # east0 itself lies off the line; with two sources, east1 comes in, within one node of node 2.
-    dataset = make_corridor(20.0)
-    alignment = one_query(dataset, [(0, 3), (0, 2)], [0.5, 0.5])
-    assert hit_rate(alignment, dataset, top=1).nearest == 0.0
-    assert hit_rate(alignment, dataset, top=2).nearest == 1.0
+    # Of east0 it is east1, within one node of node 2; where east1 is missing in the newest two
+    # steps, its reading before them is too old, and with two sources east2 comes in.
+    target = np.full((STEPS, 8), 20.0, np.float32)
+    target[9:11, 1] = np.nan
+    for dataset, nearest in ((make_corridor(20.0), 1.0), (make_corridor(20.0, target=target), 0.0)):
+        alignment = one_query(dataset, [(7, 3), (7, 2)], [0.5, 0.5])
+        assert hit_rate(alignment, dataset, top=1).nearest == nearest
+        assert hit_rate(alignment, dataset, top=2).nearest == 1.0
 
 
 def test_unscorable_targets_are_counted_but_not_scored():
@@ -290,13 +296,16 @@ def freeway():
 
 
 def random_alignments(dataset, origins, rng, num_sources=8):
-    """Align every node, in four segments, to sources drawn at random among the observed ones."""
+    """Align every node, in four segments, to observed sources of other nodes drawn at random."""
     num_nodes = dataset.sizes["node"]
     seen = np.isfinite(dataset["target"].values)
     for origin in origins:
         pool = np.flatnonzero(seen[origin - HISTORY + 1 : origin + 1].ravel())
         drawn = np.stack(
-            [rng.choice(pool, num_sources, replace=False) for _ in range(num_nodes * 4)]
+            [
+                rng.choice(pool[pool % num_nodes != query // 4], num_sources, replace=False)
+                for query in range(num_nodes * 4)
+            ]
         )
         drawn = drawn.reshape(num_nodes, 4, num_sources)
         yield make_alignment(

@@ -151,6 +151,7 @@ def build_alignment(
             "source_time": (dims, dataset["time"].values[rows]),
             "source_latitude": (dims, latitude[index]),
             "source_longitude": (dims, longitude[index]),
+            "source_direction": (dims, np.full(index.shape, "NE", dtype="<U10")),
             "source_value": (dims, dataset["target"].values[rows, index]),
             "in_window": (dims, in_window),
             "valid": (dims, valid),

@@ -95,7 +95,7 @@ def test_the_words_say_what_and_how_far_to_trust_it(alignment, dataset):
     assert "\N{MINUS SIGN}30 min" in layout.scene.zaxis.ticktext
     named = traces(figure)
     hover = " ".join((*named["sources window"].text, *named["sources global"].text))
-    for text in ("min before the forecast", "km away", "weight", "mph"):
+    for text in ("min before the forecast", "km NE", "weight", "mph"):
         assert text in hover
 
 

@@ -24,6 +24,7 @@ def alignment():
         "source_step": [11, 7, 0, 0],
         "source_latitude": [1.0, 1.0, 0.0, 0.0],
         "source_longitude": [0.0, 0.0, 3.0, 0.0],
+        "source_direction": ["downstream", "upstream", "N", ""],
         "source_value": [50.0, 40.0, np.nan, 0.0],
         "in_window": [True, False, False, False],
         "valid": [True, True, True, False],
@@ -50,6 +51,7 @@ def test_sources_by_hand(alignment):
     assert frame["lag_steps"].tolist() == [4, 8, 15]
     assert frame["lag_minutes"].tolist() == [20, 40, 75]
     assert frame["distance_km"].tolist() == pytest.approx([DEGREE_KM, DEGREE_KM, 3 * DEGREE_KM])
+    assert frame["direction"].tolist() == ["downstream", "upstream", "N"]
     assert frame["found_in"].tolist() == ["window", "global", "global"]
     np.testing.assert_array_equal(frame["reading"], [50, 40, np.nan])
     attrs = frame.attrs
@@ -134,6 +136,7 @@ def test_the_table_is_ready_to_show(alignment):
         "time",
         "lag (min)",
         "distance (km)",
+        "direction",
         "weight (%)",
         "found in",
         "speed (mph)",
