@@ -6,11 +6,13 @@ folder of real data, `STTRANS_RUNS` the folder of trained runs (`runs` where it 
 
 import asyncio
 from html import escape
+from threading import Thread
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.themes import Theme
+from explorer import plotly_figure  # noqa: F401 - a page learns of its parts as it is served
 from explorer.catalog import find_runs
 from explorer.state import LINKED, ExplorerState, describe
 from panel.util import edit_readonly
@@ -211,11 +213,9 @@ THEMES = {
 
 def _load_packages() -> dict[str, str]:
     """Import what draws and computes, beside the event loop; give the data sets to choose from."""
-    import plotly.graph_objects as go
+    import plotly.graph_objects  # noqa: F401 - plotly itself imports it only when it is used
     from explorer import controls, evidence  # noqa: F401 - the views come with the controls
 
-    # Panel looks it up at the first figure, and it may bring all of Jupyter along.
-    getattr(go, "FigureWidget", None)
     return evidence.dataset_names()
 
 
@@ -253,6 +253,8 @@ def create_app(state: ExplorerState | None = None) -> pmui.Page:
     """
     explorer = Explorer(state or ExplorerState())
     pn.state.onload(explorer.start)
+    # Meanwhile the browser loads the page.
+    Thread(target=_load_packages, daemon=True).start()
     return explorer.page
 
 

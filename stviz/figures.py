@@ -23,7 +23,8 @@ __all__ = ["finish", "options"]
 KEEP_ASPECT = """
 const width = figure.inner_width, height = figure.inner_height
 const x = figure.x_range, y = figure.y_range
-if (width < 1 || height < 1) return
+// While a page hides or lays out the figure, it has a size that nobody sees.
+if (width < 60 || height < 60) return
 const across = (x.end - x.start) / width, up = (y.end - y.start) / height
 if (across < up * 0.999) {
   const middle = (x.start + x.end) / 2, half = up * width / 2
@@ -157,6 +158,9 @@ def _set_line(figure: Any, name: str, text: str, place: str, theme: Theme) -> No
     if line is None:
         line = Title(name=name, text_font_style="normal", text_font_size="9pt", standoff=4)
         figure.add_layout(line, place)
+    if place == "below" and figure.below[-1] is not line:
+        # HoloViews puts the legend last at every update.
+        figure.below = [*(item for item in figure.below if item is not line), line]
     line.update(text=text, text_color=theme.muted, visible=bool(text))
 
 

@@ -22,6 +22,7 @@ from stviz.theme import get_theme
 __all__ = ["TrainingPanel"]
 
 FIELD = {"sizing_mode": "stretch_width", "margin": (6, 10), "size": "small"}
+NONE = {"none yet": ""}
 CURVE_SECONDS = 2.0  # between two pictures of the curve of a running training
 COLORS = {"finished": "success", "failed": "error", "stopped": "warning"}
 
@@ -93,7 +94,7 @@ class TrainingPanel(Viewer):
             object="", severity="error", visible=False, closeable=False,
             sizing_mode="stretch_width", margin=(6, 10),
         )  # fmt: skip
-        self.run = pmui.Select(label="Training", options=[""], value="", **FIELD)
+        self.run = pmui.Select(label="Training", options=NONE, value="", **FIELD)
         self.run.param.watch(lambda _event: self.tick(), "value")
         self.line = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 12))
         self.bar = pmui.LinearProgress(
@@ -146,9 +147,9 @@ class TrainingPanel(Viewer):
 
     def _offer(self, wanted: str = "") -> None:
         names = self.jobs.names()
-        if names != self.run.options and (names or self.run.options != [""]):
+        if (names or NONE) != self.run.options:
             kept = wanted or (self.run.value if self.run.value in names else "")
-            self.run.param.update(options=names or [""], value=kept or (names or [""])[0])
+            self.run.param.update(options=names or NONE, value=kept or (names or [""])[0])
         elif wanted:
             self.run.value = wanted
 
@@ -220,7 +221,7 @@ class TrainingPanel(Viewer):
         progress = pn.Column(
             self.run, self.line, self.bar,
             pn.Row(self.cancel, self.resume, self.open, margin=(0, 6)),
-            self.curve.pane, self.log,
+            self.curve.place, self.log,
             styles={"flex": "2 1 420px"}, margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         return pn.Column(

@@ -53,6 +53,8 @@ SMALL = {
 # The legend of the series has one line.
 SHORT = {"last observed value": "last value", "historical average": "weekly mean"}
 FILL = {"width": None, "height": None}
+# The height that the legend is placed for; the browser fits the cube to its card.
+CUBE = {"width": None, "height": 340}
 # Panes of one page would otherwise share axes that happen to have the same name.
 PANE = {"sizing_mode": "stretch_both", "margin": 0, "linked_axes": False}
 
@@ -126,6 +128,10 @@ class Figure:
 
     def __init__(self, draw: Callable[[], hv.Overlay], **pane: Any) -> None:
         self.pane = pn.pane.HoloViews(**{**PANE, **pane})
+        # What is to be hidden at times: the pane itself would pass that on to the figure.
+        self.place = pn.Column(
+            self.pane, sizing_mode=self.pane.sizing_mode, margin=0, height=self.pane.height
+        )
         self._draw = draw
         self._changes = hv.streams.Counter()
         self._kind: Hashable = self
@@ -155,7 +161,7 @@ class MapView(_View):
             pmui.RadioButtonGroup.from_param(self.state.param.map_variable, label="", **SMALL),
         )
         self.figure = Figure(self._overlay)
-        self.filled = self.figure.pane
+        self.filled = self.figure.place
         self._drawn: tuple[Any, ...] = ()
         self._ring: dict[str, ColumnDataSource] = {}
         self._places = pd.DataFrame()
@@ -221,7 +227,7 @@ class SeriesView(_View):
 
     def _build(self) -> None:
         self.figure = Figure(self._overlay)
-        self.filled = self.figure.pane
+        self.filled = self.figure.place
 
     def _draw(self) -> None:
         self.figure.update()
@@ -265,29 +271,29 @@ class AlignmentView(_AlignmentViewBase):
         self.kind.param.watch(self.refresh, "value")
         self.tools = (self.kind,)
         self.cube = PlotlyFigure(sizing_mode="stretch_both", margin=0)
-        self.map = Figure(self._overlay, visible=False)
+        self.map = Figure(self._overlay)
         self.trust = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10, 4, 10))
         self.filled = pn.Column(
-            self.cube, self.map.pane, self.trust, sizing_mode="stretch_both", margin=0
+            self.cube, self.map.place, self.trust, sizing_mode="stretch_both", margin=0
         )
 
     def _options(self) -> dict[str, Any]:
         state = self.state
-        return {**self._selected(), "dataset": state.evidence.dataset, "theme": state.theme, **FILL}
+        return {**self._selected(), "dataset": state.evidence.dataset, "theme": state.theme}
 
     def _draw(self) -> None:
         state, evidence = self.state, self.state.evidence
         is_cube = self.kind.value == "Space-time cube"
-        self.cube.visible, self.map.pane.visible = is_cube, not is_cube
+        self.cube.visible, self.map.place.visible = is_cube, not is_cube
         if is_cube:
             alignment = evidence.alignment.sel(query_node=[state.node])
-            self.cube.object = plot_alignment_cube(alignment, **self._options())
+            self.cube.object = plot_alignment_cube(alignment, **self._options(), **CUBE)
         else:
             self.map.update(id(evidence.dataset))
         self.trust.object = trust_html(evidence, self._selected(), get_theme(state.theme))
 
     def _overlay(self) -> hv.Overlay:
-        return plot_alignment_map(self.state.evidence.alignment, **self._options())
+        return plot_alignment_map(self.state.evidence.alignment, **self._options(), **FILL)
 
 
 class SourcesView(_AlignmentViewBase):
@@ -309,7 +315,7 @@ class ScoresView(_View):
 
     def _build(self) -> None:
         self.figure = Figure(self._overlay)
-        self.filled = self.figure.pane
+        self.filled = self.figure.place
 
     def _missing(self) -> tuple[str, str] | None:
         if (found := super()._missing()) is not None:
