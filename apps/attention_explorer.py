@@ -198,16 +198,20 @@ ON_BAR = {
     }
 }  # fmt: skip
 PLACES = {"map": HIGH, "alignment": HIGH, "series": LOW, "sources": LOW, "scores": "340px"}
-# The pages' own colours behind the figures, so that a figure has no edge.
+# The pages' own colours behind the figures, so that a figure has no edge; then those of labels and
+# of buttons, which would keep those of the light page.
+COLORS = {"light": ("#ffffff", "#5b6168", "#0072b2"), "dark": ("#14171a", "#b4bac1", "#90caf9")}
 THEMES = {
     name: {
         "palette": {"background": {"paper": paper, "default": paper}},
         "typography": {"fontFamily": "system-ui, sans-serif", "fontSize": 13},
         "components": {
-            "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "48px !important"}}}
+            "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "48px !important"}}},
+            "MuiInputLabel": {"styleOverrides": {"root": {"color": f"{label} !important"}}},
+            "MuiButton": {"styleOverrides": {"outlined": {"color": button}}},
         },
     }
-    for name, paper in (("light", "#ffffff"), ("dark", "#14171a"))
+    for name, (paper, label, button) in COLORS.items()
 }
 
 

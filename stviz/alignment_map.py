@@ -86,7 +86,7 @@ def plot_alignment_map(
     return finish(
         hv.Overlay(layers),
         title=title,
-        subtitle=f"size and colour: weight summed over time{DOT}{subtitle}",
+        subtitle=f"{subtitle}{DOT}summed over time",
         credit=label_source(alignment),
         theme=colors,
         width=width,

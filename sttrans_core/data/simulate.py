@@ -97,7 +97,7 @@ def simulate_freeway(
             "interval": f"{INTERVAL_MINUTES}min",
             "quantity": "speed",
             "title": f"Simulated freeway, {num_sensors} sensors",
-            "source": f"Simulated here by a cell transmission model, seed {seed}",
+            "source": f"cell transmission model, seed {seed}",
             "licence": "BSD-3-Clause",
             "synthetic": 1,
             "seed": seed,
