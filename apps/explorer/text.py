@@ -172,12 +172,12 @@ def _style(colors: Theme) -> str:
     .frame {{ height: 100%; overflow: auto; }}
     table {{ border-collapse: collapse; width: 100%; font-size: 12px; color: {colors.text}; }}
     th {{ position: sticky; top: 0; background: {colors.paper}; color: {colors.muted};
-      text-align: left; font-weight: 500; padding: 3px 5px; white-space: nowrap; z-index: 1; }}
-    td {{ padding: 2px 5px; white-space: nowrap; border-top: 1px solid {colors.grid}; }}
+      text-align: left; font-weight: 500; padding: 3px 3px; white-space: nowrap; z-index: 1; }}
+    td {{ padding: 2px 3px; white-space: nowrap; border-top: 1px solid {colors.grid}; }}
     td.num, th.num {{ text-align: right; font-variant-numeric: tabular-nums; }}
     td.rank {{ color: {colors.muted}; }}
     .scores td, .scores th {{ padding: 2px 4px; }}
-    td.weight {{ min-width: 92px; }}
-    .bar {{ display: inline-block; width: 44px; height: 9px; margin-right: 6px; }}
+    td.weight {{ min-width: 82px; }}
+    .bar {{ display: inline-block; width: 36px; height: 9px; margin-right: 6px; }}
     .bar i {{ display: block; height: 100%; border-radius: 2px; }}
     </style>"""
