@@ -217,7 +217,6 @@ THEMES = {
 
 def _load_packages() -> dict[str, str]:
     """Import what draws and computes, beside the event loop; give the data sets to choose from."""
-    import plotly.graph_objects  # noqa: F401 - plotly itself imports it only when it is used
     from explorer import controls, evidence  # noqa: F401 - the views come with the controls
 
     return evidence.dataset_names()

@@ -209,11 +209,12 @@ def check_forecast(forecast: xr.Dataset) -> xr.Dataset:
     Raises:
         SchemaError: A variable or coordinate is absent or has other dims.
     """
+    found = {str(name): variable.dims for name, variable in forecast.variables.items()}
     for name in FORECAST_VARIABLES:
         _require(
-            name in forecast and forecast[name].dims == ("time", "horizon", "node"),
+            found.get(name) == ("time", "horizon", "node"),
             f"A forecast must hold '{name}' over ('time', 'horizon', 'node')",
-            {str(k): v.dims for k, v in forecast.data_vars.items()},
+            {str(name): found[str(name)] for name in forecast.data_vars},
             "Make it with Forecaster.forecast.",
         )
     for name in ("lead_minutes", "latitude", "longitude"):
@@ -238,11 +239,12 @@ def check_alignment(alignment: xr.Dataset) -> xr.Dataset:
     Raises:
         SchemaError: A variable is absent, has other dims, or weights do not sum to 1.
     """
+    found = {str(name): variable.dims for name, variable in alignment.variables.items()}
     for name, dims in ALIGNMENT_VARIABLES.items():
         _require(
-            name in alignment and alignment[name].dims == dims,
+            found.get(name) == dims,
             f"An alignment must hold '{name}' over {dims}",
-            {str(k): v.dims for k, v in alignment.data_vars.items()},
+            {str(name): found[str(name)] for name in alignment.data_vars},
             "Make it with Forecaster.align.",
         )
     weight = alignment["weight"].values

@@ -13,7 +13,7 @@ from stviz.labels import clock, label_source, wrap_facts, wrap_words
 from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
 from stviz.theme import Theme, color_scale, get_theme, rgba
 
-__all__ = ["plot_alignment_cube"]
+__all__ = ["describe_cube", "plot_alignment_cube"]
 
 SMALLEST, LARGEST = 4.0, 17.0
 LEGEND_WIDTH = 760
@@ -65,10 +65,56 @@ def plot_alignment_cube(
     Raises:
         ValueError: The node, segment, head or theme is not there, or a limit is out of range.
     """
-    colors = get_theme(theme)
     sources = prepare_alignment(
         alignment, node=node, segment=segment, head=head, topk=topk, min_weight=min_weight
     )
+    return go.Figure(
+        describe_cube(
+            sources,
+            alignment,
+            dataset=dataset,
+            focus=focus,
+            basemap=basemap,
+            uirevision=uirevision,
+            theme=theme,
+            width=width,
+            height=height,
+        )
+    )
+
+
+def describe_cube(
+    sources: pd.DataFrame,
+    alignment: xr.Dataset,
+    *,
+    dataset: xr.Dataset | None = None,
+    focus: bool = True,
+    basemap: bool = True,
+    uirevision: str = "alignment-cube",
+    theme: str | Theme = "light",
+    width: int | None = None,
+    height: int | None = 560,
+) -> dict:
+    """Describe the figure of `plot_alignment_cube`, unchecked, for a page that sends it on at once.
+
+    Args:
+        sources: What `prepare_alignment` gives.
+        alignment: The alignment that they are from.
+        dataset: As for `plot_alignment_cube`, like the options below.
+        focus: Zoom the floor.
+        basemap: Draw the coast and state lines.
+        uirevision: The camera survives while this stays the same.
+        theme: "light", "dark" or a `Theme`.
+        width: Pixels or None.
+        height: Pixels or None.
+
+    Returns:
+        `data` and `layout` as Plotly takes them; checking them takes as long as all the rest.
+
+    Raises:
+        ValueError: The theme is not there.
+    """
+    colors = get_theme(theme)
     frame = measure_frame(sources, dataset=dataset, focus=focus)
     sources = frame.unwrap(sources)
     traces = [
@@ -88,7 +134,7 @@ def plot_alignment_cube(
         _note(escape(label_source(alignment)), y=0.0, anchor="bottom", colors=colors),
     ]
     if not len(sources):
-        text = f"No source has a weight of at least {min_weight:g}."
+        text = f"No source has a weight of at least {sources.attrs['min_weight']:g}."
         notes.append(_note(text, y=0.9, anchor="top", colors=colors))
     layout = frame_scene(frame, sources, colors)
     # Room for the legend, whose entries take about this many pixels side by side.
@@ -112,7 +158,7 @@ def plot_alignment_cube(
         "width": width,
         "height": height,
     }
-    return go.Figure({"data": traces, "layout": layout})
+    return {"data": traces, "layout": layout}
 
 
 def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[dict]:
@@ -239,7 +285,7 @@ def _draw_shadows(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> lis
     if not len(sources):
         return []
     places = sum_by_place(sources)
-    highest = sources.groupby("node")["steps_behind"].min().reindex(places["node"]).to_numpy()
+    highest = places["newest_minutes"].to_numpy() / sources.attrs["interval_minutes"]
     path = np.full((len(places), 3, 3), np.nan)
     path[:, :2, :2] = places[["longitude", "latitude"]].to_numpy()[:, None]
     path[:, 0, 2], path[:, 1, 2] = frame.floor, -highest

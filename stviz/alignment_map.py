@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stviz.figures import finish, options
+from stviz.figures import LiveFigure, beside, finish, options
 from stviz.geography import to_mercator, unwrap_longitude
 from stviz.ground import draw_base, map_frame
 from stviz.labels import DOT, label_source
 from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
 from stviz.theme import Theme, color_scale, get_theme
 
-__all__ = ["plot_alignment_map"]
+__all__ = ["plot_alignment_map", "update_alignment_map"]
 
 SMALLEST, LARGEST = 6.0, 26.0
 
@@ -64,29 +64,21 @@ def plot_alignment_map(
     sources = prepare_alignment(
         alignment, node=node, segment=segment, head=head, topk=topk, min_weight=min_weight
     )
-    places = sum_by_place(sources)
-    ground = _locate(places, dataset)
-    longitude = unwrap_longitude(ground["longitude"].values)
-    x, y = to_mercator(longitude, ground["latitude"].values)
-    where = pd.DataFrame({"x": x, "y": y}, index=ground["node"].values.astype(str))
-    name = sources.attrs["node"]
-    at = where.loc[name]
-    places = places.join(where, on="node")
-    # Heavy places last, so that they lie on top.
-    places = places.sort_values("weight", kind="stable")
-    title, subtitle = describe_alignment(sources, alignment)
-    frame = map_frame(ground)
+    ground = _locate(sources, dataset)
+    where = _project(ground)
+    places = _place_sources(sources, where)
+    title, subtitle = _describe(sources, alignment)
     layers = [
         *draw_base(ground, basemap=basemap, tiles=tiles, colors=colors),
         _draw_others(where, colors),
-        _draw_lines(places, at, colors),
+        _draw_lines(places, colors),
         _draw_places(places, colors),
-        *_draw_target(name, at, frame, colors),
+        *_draw_target(_columns_of_target(sources, where), colors),
     ]
     return finish(
         hv.Overlay(layers),
         title=title,
-        subtitle=f"{subtitle}{DOT}summed over time",
+        subtitle=subtitle,
         credit=label_source(alignment),
         theme=colors,
         width=width,
@@ -95,19 +87,46 @@ def plot_alignment_map(
         on_tap=on_tap,
         bar="%",
         show_legend=False,
-        **frame,
+        **map_frame(ground),
     )
 
 
-def _locate(places: pd.DataFrame, dataset: xr.Dataset | None) -> xr.Dataset:
+def update_alignment_map(
+    figure: LiveFigure, sources: pd.DataFrame, alignment: xr.Dataset, *, dataset: xr.Dataset
+) -> None:
+    """Show other sources in a figure of `plot_alignment_map`; all else must be as it was drawn.
+
+    Args:
+        figure: The figure.
+        sources: What `prepare_alignment` gives.
+        alignment: The labelled alignment that they are from.
+        dataset: The dataset behind it, with all their places.
+    """
+    where = _project(dataset)
+    places = _place_sources(sources, where)
+    columns = {name: places[name].to_numpy() for name in places}
+    for label in ("Lines", "Sources"):
+        figure.fill(label, columns | {"color": columns["weight"]})
+        figure.scale(label, *_limits(places))
+    for label in ("Target", "Target name"):
+        figure.fill(label, _columns_of_target(sources, where))
+    figure.entitle(*_describe(sources, alignment))
+
+
+def _describe(sources: pd.DataFrame, alignment: xr.Dataset) -> tuple[str, str]:
+    title, subtitle = describe_alignment(sources, alignment)
+    return title, f"{subtitle}{DOT}summed over time"
+
+
+def _locate(sources: pd.DataFrame, dataset: xr.Dataset | None) -> xr.Dataset:
     """Give the locations to draw: those of the dataset, or of the sources and the target."""
-    if dataset is not None and {places.attrs["node"], *places["node"]} <= set(
+    if dataset is not None and {sources.attrs["node"], *sources["node"]} <= set(
         dataset["node"].values.tolist()
     ):
         return dataset
-    at = places.attrs
+    at = sources.attrs
     own = pd.DataFrame([{name: at[name] for name in ("node", "longitude", "latitude")}])
-    table = pd.concat([own, places[["node", "longitude", "latitude"]]]).drop_duplicates("node")
+    table = pd.concat([own, sources[["node", "longitude", "latitude"]]]).drop_duplicates("node")
     return xr.Dataset(
         coords={
             "node": table["node"].to_numpy(str),
@@ -118,6 +137,36 @@ def _locate(places: pd.DataFrame, dataset: xr.Dataset | None) -> xr.Dataset:
     )
 
 
+def _project(ground: xr.Dataset) -> pd.DataFrame:
+    """Give x and y of each place in Web Mercator metres."""
+    longitude = unwrap_longitude(ground["longitude"].values)
+    x, y = to_mercator(longitude, ground["latitude"].values)
+    return pd.DataFrame({"x": x, "y": y}, index=ground["node"].values.astype(str))
+
+
+def _place_sources(sources: pd.DataFrame, where: pd.DataFrame) -> pd.DataFrame:
+    """Give what is drawn of each place, from the lightest to the heaviest, which lies on top."""
+    places = sum_by_place(sources).iloc[::-1]
+    share = np.sqrt(places["weight"] / _limits(places)[1])
+    target = where.loc[sources.attrs["node"]]
+    return places.join(where, on="node").assign(
+        x2=target["x"],
+        y2=target["y"],
+        size=SMALLEST + (LARGEST - SMALLEST) * share,
+        percent=100 * places["weight"],
+    )
+
+
+def _limits(places: pd.DataFrame) -> tuple[float, float]:
+    return 0.0, (float(places["weight"].max()) if len(places) else 0.0) or 1.0
+
+
+def _columns_of_target(sources: pd.DataFrame, where: pd.DataFrame) -> dict[str, list]:
+    name = sources.attrs["node"]
+    x, y = where.loc[name]
+    return {"x": [x], "y": [y], "node": [name]}
+
+
 def _draw_others(where: pd.DataFrame, colors: Theme) -> hv.Points:
     sensors = hv.Points(where.reset_index(names="node"), ["x", "y"], ["node"], label="Sensors")
     return options(
@@ -125,53 +174,36 @@ def _draw_others(where: pd.DataFrame, colors: Theme) -> hv.Points:
         color=colors.muted,
         size=3,
         alpha=0.8,
-        tools=["tap"],
-        nonselection_alpha=0.8,
     )
 
 
-def _draw_lines(places: pd.DataFrame, at: pd.Series, colors: Theme) -> hv.Segments:
-    count = len(places)
-    ends = (
-        places["x"].to_numpy(),
-        places["y"].to_numpy(),
-        np.full(count, at["x"]),
-        np.full(count, at["y"]),
-        places["weight"].to_numpy(),
-    )
-    lines = hv.Segments(ends, ["x", "y", "x2", "y2"], ["weight"], label="Lines")
-    limits = (0.0, float(places["weight"].max()) if count else 1.0)
+def _draw_lines(places: pd.DataFrame, colors: Theme) -> hv.Segments:
+    lines = hv.Segments(places, ["x", "y", "x2", "y2"], ["weight"], label="Lines")
     return options(
         lines,
         color="weight",
         cmap=color_scale(colors.weight),
-        clim=limits,
+        clim=_limits(places),
         line_width=1.6,
         alpha=0.55,
     )
 
 
 def _draw_places(places: pd.DataFrame, colors: Theme) -> hv.Points:
-    largest = float(places["weight"].max()) if len(places) else 1.0
-    share = np.sqrt(places["weight"] / (largest or 1.0))
-    shown = places.assign(
-        size=SMALLEST + (LARGEST - SMALLEST) * share, percent=100 * places["weight"]
-    )
     columns = ["weight", "percent", "size", "node", "distance_km", "direction", "steps"]
     columns += ["lag_minutes", "found_in"]
-    points = hv.Points(shown, ["x", "y"], columns, label="Sources")
+    points = hv.Points(places, ["x", "y"], columns, label="Sources")
     return options(
         points,
         color="weight",
         cmap=color_scale(colors.weight),
-        clim=(0.0, largest or 1.0),
+        clim=_limits(places),
         colorbar=True,
         colorbar_opts={"width": 12, "padding": 9},
         size="size",
         line_color=colors.paper,
         line_width=1,
-        nonselection_alpha=1.0,
-        tools=["tap"],
+        tools=["hover"],
         hover_tooltips=[
             ("place", "@node"),
             ("weight", "@percent{0.0} % over @steps time steps"),
@@ -182,13 +214,9 @@ def _draw_places(places: pd.DataFrame, colors: Theme) -> hv.Points:
     )
 
 
-def _draw_target(
-    node: str, at: pd.Series, frame: dict[str, tuple[float, float]], colors: Theme
-) -> list[hv.Element]:
-    here = ([at["x"]], [at["y"]])
-    offset = 0.012 * (frame["xlim"][1] - frame["xlim"][0])
+def _draw_target(target: dict[str, list], colors: Theme) -> list[hv.Element]:
     mark = options(
-        hv.Points(here, ["x", "y"], label="Target"),
+        hv.Points(target, ["x", "y"], label="Target"),
         marker="square",
         color=colors.target,
         line_color=colors.paper,
@@ -196,15 +224,11 @@ def _draw_target(
         size=13,
     )
     label = options(
-        hv.Labels((*here, [node]), ["x", "y"], "node", label="Target name"),
+        hv.Labels(target, ["x", "y"], "node", label="Target name"),
         text_color=colors.target,
         text_font_size="10pt",
         text_font_style="bold",
-        text_align="left",
-        text_baseline="bottom",
         background_fill_color=colors.land,
         background_fill_alpha=0.75,
-        xoffset=offset,
-        yoffset=offset * 0.7,
     )
-    return [mark, label]
+    return [mark, beside(label)]

@@ -1,6 +1,6 @@
 """What every HoloViews figure shares: frame, titles, colours and map axes, without global state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import holoviews as hv
@@ -17,7 +17,7 @@ from bokeh.models import (
 from stviz.labels import wrap_facts, wrap_words
 from stviz.theme import Theme
 
-__all__ = ["finish", "options"]
+__all__ = ["LiveFigure", "beside", "finish", "options"]
 
 # Widens the shorter axis until a metre is as long on both, at any size of the figure.
 KEEP_ASPECT = """
@@ -48,6 +48,80 @@ def options(element: Any, **values: Any) -> Any:
         The same element.
     """
     return element.opts(clone=False, backend="bokeh", **values)
+
+
+def beside(label: Any) -> Any:
+    """Put names to the upper right of their places, at any zoom.
+
+    Args:
+        label: A `Labels` element; changed in place.
+
+    Returns:
+        The same element.
+    """
+
+    def shift(plot: Any, _element: Any) -> None:
+        plot.handles["glyph"].update(x_offset=8, y_offset=-6)
+
+    return options(label, text_align="left", text_baseline="bottom", hooks=[shift])
+
+
+class LiveFigure:
+    """A figure on a live page whose layers take other numbers in a few milliseconds.
+
+    HoloViews needs ten times as long to draw it again. Axes, colours and the kinds of layers stay
+    as they were drawn. The figure must fill its place (`width=None`).
+
+    Args:
+        overlay: The layers, not yet rendered; each tells its parts here when it is.
+    """
+
+    def __init__(self, overlay: hv.Overlay) -> None:
+        self.figure: Any = None
+        self._handles: dict[str, list[Mapping[str, Any]]] = {}
+        for layer in overlay:
+            before = layer.opts.get("plot", backend="bokeh").kwargs.get("hooks", [])
+            options(layer, hooks=[*before, self._keep])
+
+    def _keep(self, plot: Any, layer: hv.Element) -> None:
+        self.figure = plot.state
+        same = self._handles.setdefault(layer.label, [])
+        if all(known is not plot.handles for known in same):
+            same.append(plot.handles)
+
+    def fill(self, label: str, columns: Mapping[str, Any]) -> None:
+        """Give all layers of one label other numbers.
+
+        Args:
+            label: The label.
+            columns: At least the columns that the layers have.
+        """
+        for handles in self._handles[label]:
+            source = handles["source"]
+            source.data = {name: columns[name] for name in source.data}
+
+    def scale(self, label: str, low: float, high: float) -> None:
+        """Set the ends of a layer's colour scale.
+
+        Args:
+            label: The label.
+            low: The value of the first colour.
+            high: The value of the last colour.
+        """
+        for handles in self._handles[label]:
+            handles["color_color_mapper"].update(low=low, high=high)
+
+    def entitle(self, title: str, subtitle: str) -> None:
+        """Set the two lines above the figure.
+
+        Args:
+            title: The first line.
+            subtitle: The second line.
+        """
+        self.figure.title.text = wrap_words(title, width=None, letter=8.0)
+        next(line for line in self.figure.above if line.name == SUBTITLE).update(
+            text=wrap_facts(subtitle, width=None), visible=bool(subtitle)
+        )
 
 
 def finish(

@@ -6,7 +6,7 @@ import holoviews as hv
 import pandas as pd
 import xarray as xr
 
-from stviz.figures import finish, options
+from stviz.figures import beside, finish, options
 from stviz.geography import to_mercator, unwrap_longitude
 from stviz.ground import draw_base, map_frame
 from stviz.labels import (
@@ -68,8 +68,9 @@ def plot_forecast_map(
         height: Pixels; None fills.
 
     Returns:
-        A HoloViews overlay in Web Mercator metres, with tap, box select and hover on the sensors,
-        which are the `Points.Sensors` of the overlay. `node_at` turns a tap into a sensor.
+        A HoloViews overlay in Web Mercator metres, with hover on the sensors, which are the
+        `Points.Sensors` of the overlay; without `on_tap` they can be tapped and boxed for the
+        selection streams of HoloViews. `node_at` turns a tap into a sensor.
 
     Raises:
         ValueError: The time, horizon, variable, sensor or theme is not there.
@@ -99,7 +100,8 @@ def plot_forecast_map(
         line_width=0.6,
         nonselection_alpha=1.0,
         nonselection_line_alpha=1.0,
-        tools=["tap", "box_select"],
+        # A tool that selects would draw all layers again at each tap.
+        tools=["hover"] if on_tap else ["hover", "tap", "box_select"],
         hover_tooltips=[
             ("sensor", "@node"),
             ("forecast", f"@forecast{{0.0}} {units}"),
@@ -198,7 +200,6 @@ def _ring(
     names = [selected] if isinstance(selected, str) else list(selected or [])
     for name in names:
         pick(data, "node", name, name="selected")
-    left, right = map_frame(data)["xlim"]
     shown = frame[frame["node"].isin(names)]
     ring = hv.Points(shown, kdims=["x", "y"], vdims=["node"], label="Selected")
     ring = options(
@@ -215,11 +216,7 @@ def _ring(
         text_color=colors.target,
         text_font_size="10pt",
         text_font_style="bold",
-        text_align="left",
-        text_baseline="bottom",
         background_fill_color=colors.land,
         background_fill_alpha=0.75,
-        xoffset=0.012 * (right - left),
-        yoffset=0.008 * (right - left),
     )
-    return [ring, label]
+    return [ring, beside(label)]

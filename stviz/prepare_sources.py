@@ -141,27 +141,35 @@ def sum_by_place(sources: pd.DataFrame) -> pd.DataFrame:
         weight, steps (how many), newest_minutes and oldest_minutes behind the origin, lag_minutes
         (mean lag to the segment, weighted), found_in ("window", "global" or "both").
     """
-    moment = sources.assign(moment=sources["weight"] * sources["lag_minutes"])
-    summed = moment.groupby("node", sort=False).agg(
-        longitude=("longitude", "first"),
-        latitude=("latitude", "first"),
-        distance_km=("distance_km", "first"),
-        direction=("direction", "first"),
-        weight=("weight", "sum"),
-        steps=("step", "count"),
-        newest_minutes=("minutes_behind", "min"),
-        oldest_minutes=("minutes_behind", "max"),
-        moment=("moment", "sum"),
-        found_in=("found_in", "first"),
-        kinds=("found_in", "nunique"),
+    # With NumPy, as grouping takes pandas longer than all the rest of a drawing.
+    place, names = pd.factorize(sources["node"])
+    first = np.unique(place, return_index=True)[1]
+    columns = {name: sources[name].to_numpy() for name in sources}
+    weight = np.bincount(place, columns["weight"], len(names))
+    moment = np.bincount(place, columns["weight"] * columns["lag_minutes"], len(names))
+    newest, oldest = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    np.minimum.at(newest, place, columns["minutes_behind"])
+    np.maximum.at(oldest, place, columns["minutes_behind"])
+    found = columns["found_in"][first]
+    mixed = np.zeros(len(names), bool)
+    np.logical_or.at(mixed, place, columns["found_in"] != found[place])
+    order = np.argsort(-weight, kind="stable")
+    same = ("longitude", "latitude", "distance_km", "direction")
+    places = pd.DataFrame(
+        {
+            "node": np.asarray(names),
+            **{name: columns[name][first] for name in same},
+            "weight": weight,
+            "steps": np.bincount(place, minlength=len(names)),
+            "newest_minutes": newest,
+            "oldest_minutes": oldest,
+            "found_in": np.where(mixed, "both", found),
+            "lag_minutes": np.divide(
+                moment, weight, out=np.full(len(names), np.nan), where=weight > 0
+            ),
+        }
     )
-    places = pd.DataFrame(summed)
-    mixed = places["kinds"].to_numpy() > 1
-    places["found_in"] = np.where(mixed, "both", places["found_in"].to_numpy())
-    weight, lag = (places[name].to_numpy(float) for name in ("weight", "moment"))
-    places["lag_minutes"] = np.divide(lag, weight, out=np.full_like(lag, np.nan), where=weight > 0)
-    places = places.drop(columns=["kinds", "moment"]).reset_index()
-    places = places.sort_values("weight", ascending=False, kind="stable").reset_index(drop=True)
+    places = places.iloc[order].reset_index(drop=True)
     places.attrs = dict(sources.attrs)
     return places
 

@@ -1,17 +1,21 @@
 """Readings, forecast, band and baselines of one sensor over time, with gaps shown as gaps."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import holoviews as hv
+import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stviz.figures import finish, options
+from stviz.figures import LiveFigure, finish, options
 from stviz.labels import DOT, clock, label_quantity, label_source, mark_simulated
 from stviz.prepare import missing_spans, prepare_series
 from stviz.theme import Theme, get_theme
 
-__all__ = ["plot_series"]
+__all__ = ["plot_series", "update_series"]
+
+PADDING = (0.01, 0.08)
 
 
 def plot_series(
@@ -57,17 +61,16 @@ def plot_series(
     )
     quantity = label_quantity(forecast)
     units = forecast.attrs.get("units", "")
-    origin = pd.Timestamp(frame.index[(frame["part"] == "horizon").to_numpy()][0])
-    origin -= pd.Timedelta(minutes=float(forecast["lead_minutes"].values[0]))
     ahead = frame[frame["part"] == "horizon"]
-    coverage = forecast.attrs.get("coverage")
-    band_name = f"{float(coverage):.0%} band" if coverage is not None else "band"
     layers = [
         _draw_gaps(frame, colors),
         options(
             hv.Area(
-                (ahead.index, ahead["lower"], ahead["upper"]), "time", ["lower", "upper"]
-            ).relabel(band_name),
+                (ahead.index, ahead["lower"], ahead["upper"]),
+                "time",
+                ["lower", "upper"],
+                label=_name_band(forecast),
+            ),
             color=colors.categories[0],
             alpha=0.18,
             line_alpha=0.0,
@@ -100,22 +103,16 @@ def plot_series(
             hover_formatters={"@time": "datetime"},
         ),
         options(
-            hv.VLine(origin).relabel("forecast origin"),
+            hv.VLine(_find_origin(frame, forecast)).relabel("forecast origin"),
             color=colors.muted,
             line_width=1.5,
             line_dash="dotted",
         ),
     ]
-    subtitle = f"forecast at {clock(origin)} (dotted line)"
-    if forecast.attrs.get("model"):
-        subtitle += f"{DOT}{forecast.attrs['model']}"
-    if missing_spans(frame):
-        subtitle += f"{DOT}grey: no reading"
+    title, subtitle = _describe(frame, forecast, node)
     return finish(
         hv.Overlay(layers),
-        title=mark_simulated(
-            f"{str(forecast.attrs.get('quantity', 'value')).capitalize()} at {node}", forecast
-        ),
+        title=title,
         subtitle=subtitle,
         credit=label_source(forecast),
         theme=colors,
@@ -124,7 +121,7 @@ def plot_series(
         xlabel="time",
         ylabel=quantity,
         show_grid=True,
-        padding=(0.01, 0.08),
+        padding=PADDING,
         legend_position="bottom",
     )
 
@@ -133,3 +130,75 @@ def _draw_gaps(frame: pd.DataFrame, colors: Theme) -> hv.VSpans:
     spans = missing_spans(frame)
     gaps = hv.VSpans(spans, ["start", "end"]).relabel("no reading")
     return options(gaps, fill_color=colors.gap, alpha=0.5, line_alpha=0.0, show_legend=False)
+
+
+def _find_origin(frame: pd.DataFrame, forecast: xr.Dataset) -> pd.Timestamp:
+    first = pd.Timestamp(frame.index[(frame["part"] == "horizon").to_numpy()][0])
+    return first - pd.Timedelta(minutes=float(forecast["lead_minutes"].values[0]))
+
+
+def _name_band(forecast: xr.Dataset) -> str:
+    coverage = forecast.attrs.get("coverage")
+    return f"{float(coverage):.0%} band" if coverage is not None else "band"
+
+
+def _describe(frame: pd.DataFrame, forecast: xr.Dataset, node: str) -> tuple[str, str]:
+    """Write the two lines above the figure."""
+    quantity = str(forecast.attrs.get("quantity", "value")).capitalize()
+    facts = [f"forecast at {clock(_find_origin(frame, forecast))} (dotted line)"]
+    if forecast.attrs.get("model"):
+        facts.append(str(forecast.attrs["model"]))
+    if missing_spans(frame):
+        facts.append("grey: no reading")
+    return mark_simulated(f"{quantity} at {node}", forecast), DOT.join(facts)
+
+
+def update_series(
+    figure: LiveFigure,
+    forecast: xr.Dataset,
+    *,
+    node: str,
+    dataset: xr.Dataset,
+    baselines: Mapping[str, xr.Dataset | xr.DataArray],
+) -> None:
+    """Show another sensor in a figure of `plot_series`; all else must be as it was drawn.
+
+    Args:
+        figure: The figure.
+        forecast: The labelled forecast.
+        node: The sensor.
+        dataset: The dataset behind it.
+        baselines: Forecasts by name.
+
+    Raises:
+        ValueError: The sensor is not there.
+    """
+    frame = prepare_series(forecast, node=node, dataset=dataset, baselines=baselines)
+    for label, columns in _columns(frame, _name_band(forecast)).items():
+        figure.fill(label, columns)
+    values = frame.drop(columns="part").to_numpy(float)
+    low, high = np.nanmin(values), np.nanmax(values)
+    room = PADDING[1] * ((high - low) or 1.0)
+    low, high = low - room, high + room
+    figure.figure.y_range.update(start=low, end=high, reset_start=low, reset_end=high)
+    figure.entitle(*_describe(frame, forecast, node))
+
+
+def _columns(frame: pd.DataFrame, band: str) -> dict[str, dict[str, Any]]:
+    """Give the columns of each layer as Bokeh has them, by the label of the layer."""
+    ahead = frame[frame["part"] == "horizon"]
+    lines = {
+        name: {"time": ahead.index.to_numpy(), "value": ahead[name].to_numpy(float)}
+        for name in ahead.columns.difference(["part", "reading", "lower", "upper"])
+    }
+    edges = ahead[["upper", "lower"]].to_numpy(float)
+    spans = np.array(missing_spans(frame), "datetime64[ns]").reshape(-1, 2)
+    return {
+        **lines,
+        "measured": {"time": frame.index.to_numpy(), "value": frame["reading"].to_numpy(float)},
+        band: {
+            "x": np.concatenate([ahead.index, ahead.index[::-1]]),
+            "y": np.concatenate([edges[:, 0], edges[::-1, 1]]),
+        },
+        "no reading": {"start": spans[:, 0], "end": spans[:, 1]},
+    }

@@ -1,10 +1,12 @@
 """One Plotly figure on the page, in its own colours and in one message per change."""
 
-from typing import Any, ClassVar
+import json
+from typing import ClassVar
 
 import param
 from panel.custom import JSComponent
 from panel.io.resources import CDN_DIST
+from plotly.utils import PlotlyJSONEncoder
 
 __all__ = ["PlotlyFigure"]
 
@@ -16,7 +18,7 @@ class PlotlyFigure(JSComponent):
     the server so, which would have to draw the figure once more. It leaves this one alone.
     """
 
-    object = param.Parameter(None, doc="The Plotly figure; None shows what was there before.")
+    object = param.Dict(None, doc="`data` and `layout`; None shows what was there before.")
     figure = param.String("", doc="What the browser draws: the figure as JSON.")
 
     _rename: ClassVar[dict[str, str | None]] = {"object": None}
@@ -54,6 +56,5 @@ class PlotlyFigure(JSComponent):
 
     @param.depends("object", watch=True, on_init=True)
     def _write(self) -> None:
-        figure: Any = self.object
-        if figure is not None:
-            self.figure = figure.to_json()
+        if self.object is not None:
+            self.figure = json.dumps(self.object, cls=PlotlyJSONEncoder)

@@ -6,7 +6,7 @@ import pandas as pd
 import xarray as xr
 
 from explorer.evidence import Evidence
-from stviz import alignment_table, prepare_alignment
+from stviz import alignment_table
 from stviz.theme import Theme, pick_colors
 
 __all__ = ["comparison_html", "empty_html", "sources_html", "trust_html"]
@@ -84,18 +84,17 @@ def _source_row(
     )
 
 
-def trust_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
+def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
     """State how much of the attention the picture holds, and on simulated data whether it is true.
 
     Args:
-        evidence: With an alignment that holds the place.
-        selected: `node`, `segment`, `head` and `min_weight`, as for `prepare_alignment`.
+        evidence: With the hit rate, where the truth is known.
+        sources: What `prepare_alignment` gives for the selection.
         colors: The theme.
 
     Returns:
         One line of HTML.
     """
-    sources = prepare_alignment(evidence.alignment, **selected)
     at, asked = sources.attrs, evidence.request
     changed = asked.topk is not None or asked.dense or not asked.window
     facts = [

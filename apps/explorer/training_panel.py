@@ -205,7 +205,7 @@ class TrainingPanel(Viewer):
         if drawn == self._drawn or (too_soon and drawn[:2] == self._drawn[:2]):
             return
         self._drawn, self._drawn_at, self._history = drawn, time.monotonic(), status.history
-        self.curve.update()
+        self.curve.draw()
 
     def _plot(self) -> hv.Overlay:
         return plot_training(

@@ -4,7 +4,8 @@ Each keeps one figure alive and changes it in place: a page that takes in new fi
 the old ones, for at least half a minute after the last message.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 import holoviews as hv
@@ -12,7 +13,6 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 import param
-from bokeh.models import ColumnDataSource
 from panel.viewable import Viewer
 
 from explorer.plotly_figure import PlotlyFigure
@@ -20,12 +20,16 @@ from explorer.state import ExplorerState
 from explorer.text import empty_html, sources_html, trust_html
 from stviz import (
     node_at,
-    plot_alignment_cube,
     plot_alignment_map,
     plot_forecast_map,
     plot_scores,
     plot_series,
+    prepare_alignment,
 )
+from stviz.alignment_cube import describe_cube
+from stviz.alignment_map import update_alignment_map
+from stviz.figures import LiveFigure
+from stviz.series import update_series
 from stviz.theme import get_theme
 
 __all__ = [
@@ -132,23 +136,47 @@ class Figure:
         self.place = pn.Column(
             self.pane, sizing_mode=self.pane.sizing_mode, margin=0, height=self.pane.height
         )
-        self._draw = draw
+        self._overlay = draw
         self._changes = hv.streams.Counter()
-        self._kind: Hashable = self
+        self._kind: object = self
+        self._drawn: tuple[object, ...] = (self,)
+        self._live: LiveFigure | None = None
 
-    def update(self, kind: Hashable = None) -> None:
+    def as_drawn(self, *drawn: object) -> LiveFigure | None:
+        """Give the figure on the page if it only needs other numbers.
+
+        Args:
+            drawn: The very objects that it must have been drawn for.
+
+        Returns:
+            The figure; None where it must be drawn again.
+        """
+        live = self._live
+        same = len(drawn) == len(self._drawn) and all(map(is_, drawn, self._drawn))
+        return live if same and live and live.figure else None
+
+    def draw(self, *drawn: object, kind: object = None) -> None:
         """Draw again.
 
         Args:
+            drawn: What it is drawn for.
             kind: Another kind is another figure, for example where axes or legend differ.
         """
-        if kind != self._kind:
+        self._drawn = drawn
+        if kind is not self._kind:
             self._kind = kind
             self._changes = hv.streams.Counter()
-            draw = self._draw
-            self.pane.object = hv.DynamicMap(lambda counter: draw(), streams=[self._changes])  # noqa: ARG005
+            self.pane.object = hv.DynamicMap(
+                lambda counter: self._listen(),  # noqa: ARG005 - its value is of no interest
+                streams=[self._changes],
+            )
         else:
             self._changes.event()
+
+    def _listen(self) -> hv.Overlay:
+        overlay = self._overlay()
+        self._live = LiveFigure(overlay)
+        return overlay
 
 
 class MapView(_View):
@@ -162,18 +190,17 @@ class MapView(_View):
         )
         self.figure = Figure(self._overlay)
         self.filled = self.figure.place
-        self._drawn: tuple[Any, ...] = ()
-        self._ring: dict[str, ColumnDataSource] = {}
         self._places = pd.DataFrame()
 
     def _draw(self) -> None:
         state, evidence = self.state, self.state.evidence
-        drawn = (id(evidence.forecast), state.segment, state.map_variable, state.theme)
-        if drawn == self._drawn:
-            self._move_ring()
+        drawn = (evidence.forecast, state.segment, state.map_variable, state.theme)
+        if live := self.figure.as_drawn(*drawn):
+            here = self._places[self._places["node"] == state.node]
+            for label in ("Selected", "Selected names"):
+                live.fill(label, {name: here[name].to_numpy() for name in here})
         else:
-            self._drawn = drawn
-            self.figure.update(id(evidence.dataset))
+            self.figure.draw(*drawn, kind=evidence.dataset)
 
     def _overlay(self) -> hv.Overlay:
         state = self.state
@@ -186,20 +213,8 @@ class MapView(_View):
             theme=state.theme,
             **FILL,
         )
-        for layer in overlay:
-            if layer.label.startswith("Selected"):
-                layer.opts(clone=False, backend="bokeh", hooks=[self._keep_ring])
         self._places = next(layer.data for layer in overlay if layer.label == "Sensors")
         return overlay
-
-    def _keep_ring(self, plot: Any, layer: hv.Element) -> None:
-        self._ring[layer.label] = plot.handles["source"]
-
-    def _move_ring(self) -> None:
-        """Move ring and name straight to a place: all other layers stay as they are."""
-        for source in self._ring.values():
-            here = self._places[self._places["node"] == self.state.node]
-            source.data = {column: here[column].to_numpy() for column in source.data}
 
     def _on_tap(self, x: float, y: float) -> None:
         if self.state.evidence is not None:
@@ -229,19 +244,24 @@ class SeriesView(_View):
         self.figure = Figure(self._overlay)
         self.filled = self.figure.place
 
+    def _content(self) -> dict[str, Any]:
+        evidence = self.state.evidence
+        return {
+            "forecast": evidence.forecast,
+            "node": self.state.node,
+            "dataset": evidence.dataset,
+            "baselines": {SHORT.get(k, k): v for k, v in evidence.baselines.items()},
+        }
+
     def _draw(self) -> None:
-        self.figure.update()
+        drawn = (self.state.evidence.forecast, self.state.theme)
+        if live := self.figure.as_drawn(*drawn):
+            update_series(live, **self._content())
+        else:
+            self.figure.draw(*drawn)
 
     def _overlay(self) -> hv.Overlay:
-        state, evidence = self.state, self.state.evidence
-        return plot_series(
-            evidence.forecast,
-            node=state.node,
-            dataset=evidence.dataset,
-            baselines={SHORT.get(k, k): v for k, v in evidence.baselines.items()},
-            theme=state.theme,
-            **FILL,
-        )
+        return plot_series(**self._content(), theme=self.state.theme, **FILL)
 
 
 class _AlignmentViewBase(_View):
@@ -277,23 +297,32 @@ class AlignmentView(_AlignmentViewBase):
             self.cube, self.map.place, self.trust, sizing_mode="stretch_both", margin=0
         )
 
-    def _options(self) -> dict[str, Any]:
-        state = self.state
-        return {**self._selected(), "dataset": state.evidence.dataset, "theme": state.theme}
-
     def _draw(self) -> None:
         state, evidence = self.state, self.state.evidence
         is_cube = self.kind.value == "Space-time cube"
         self.cube.visible, self.map.place.visible = is_cube, not is_cube
+        sources = prepare_alignment(evidence.alignment, **self._selected())
         if is_cube:
-            alignment = evidence.alignment.sel(query_node=[state.node])
-            self.cube.object = plot_alignment_cube(alignment, **self._options(), **CUBE)
+            self.cube.object = describe_cube(
+                sources, evidence.alignment, dataset=evidence.dataset, theme=state.theme, **CUBE
+            )
         else:
-            self.map.update(id(evidence.dataset))
-        self.trust.object = trust_html(evidence, self._selected(), get_theme(state.theme))
+            drawn = (evidence.dataset, state.theme)
+            if live := self.map.as_drawn(*drawn):
+                update_alignment_map(live, sources, evidence.alignment, dataset=evidence.dataset)
+            else:
+                self.map.draw(*drawn, kind=evidence.dataset)
+        self.trust.object = trust_html(evidence, sources, get_theme(state.theme))
 
     def _overlay(self) -> hv.Overlay:
-        return plot_alignment_map(self.state.evidence.alignment, **self._options(), **FILL)
+        state, evidence = self.state, self.state.evidence
+        return plot_alignment_map(
+            evidence.alignment,
+            **self._selected(),
+            dataset=evidence.dataset,
+            theme=state.theme,
+            **FILL,
+        )
 
 
 class SourcesView(_AlignmentViewBase):
@@ -329,7 +358,7 @@ class ScoresView(_View):
         return None
 
     def _draw(self) -> None:
-        self.figure.update()
+        self.figure.draw()
 
     def _overlay(self) -> hv.Overlay:
         scores = self.state.evidence.forecaster.scores

@@ -1,7 +1,7 @@
 """How long a reader waits: for the first picture, and for all views after a tap on the map.
 
 The goals are 4 s and 0.3 s on a quiet machine with two cores, WebGL drawn in software. The bounds
-asserted here are three and four times that, for slower machines and for what else they do.
+asserted here are three times that, for slower machines and for what else they do.
 """
 
 import json
@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
 APP = Path(__file__).parents[2] / "apps" / "attention_explorer.py"
-FIRST_SECONDS, TAP_SECONDS = 12.0, 1.2
+FIRST_SECONDS, TAP_SECONDS = 12.0, 0.9
 TAPS, WARM_UP = 10, 3
 
 # Notes when map, series and cube are first drawn, in ms from the start of the navigation.
@@ -124,6 +124,8 @@ def test_a_tap_among_207_sensors_is_answered_soon(
     times = []
     for node, x, y in spots[:: len(spots) // (TAPS + WARM_UP)][: TAPS + WARM_UP]:
         page.evaluate(WATCH_TAP, node)
+        page.mouse.move(x, y)
+        page.wait_for_timeout(200)  # as a hand would, so that the hover is over
         page.mouse.click(x, y)
         page.wait_for_function("() => window.waited", timeout=60_000)
         times.append(page.evaluate("waited") / 1000)

@@ -13,6 +13,7 @@ from explorer.text import comparison_html, sources_html, trust_html
 from explorer_runs import DATASET, opened, tiny_config, train_runs
 
 from sttrans_core import evaluate, load_run
+from stviz import prepare_alignment
 from stviz.theme import get_theme
 
 APPS = Path(__file__).parents[2] / "apps"
@@ -218,7 +219,8 @@ def test_text_from_data_is_escaped(runs):
 def test_the_line_on_trust_states_mass_k_and_truth(runs):
     state = opened(runs)
     selected = {"node": state.node, "segment": 1, "head": None, "min_weight": 0.0}
-    html = trust_html(state.evidence, selected, get_theme("light"))
+    sources = prepare_alignment(state.evidence.alignment, **selected)
+    html = trust_html(state.evidence, sources, get_theme("light"))
     mass = float(
         state.evidence.alignment["covered_mass"].sel(query_node=state.node, segment=1).mean()
     )
