@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 __all__ = [
     "PRESETS",
@@ -30,17 +31,27 @@ class ConfigError(ValueError):
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    section: ClassVar[str] = ""
+
+    def __init__(self, /, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise ConfigError(_one_sentence(error, type(self))) from error
 
 
 class DataConfig(_Frozen):
     """Which series, and how it is cut into windows.
 
     Args:
-        dataset: Name for `load_dataset`, or a free label for a dataset handed over as an object.
+        dataset: Name for `load_dataset` (registered, or a file that ends in `.nc`), or a free
+            label for a dataset handed over as an object.
         history_steps: Observed steps that a forecast sees.
         horizon_steps: Steps that are forecast.
         split: `standard` is 7:1:2 (train, validation, test) in time order, `paper` is 7:2:1.
     """
+
+    section: ClassVar[str] = "data."
 
     dataset: str = "simulated-freeway"
     history_steps: Int = Field(12, ge=1, le=512)
@@ -73,6 +84,8 @@ class ModelConfig(_Frozen):
         value: `dynamic` or `static` value projections.
         residual: `gated` or `plain` residual in the fusion.
     """
+
+    section: ClassVar[str] = "model."
 
     width: Int = Field(32, ge=4)
     num_heads: Int = Field(4, ge=1)
@@ -120,6 +133,8 @@ class TrainConfig(_Frozen):
         precision: Lightning Fabric's precision; `auto` is bf16-mixed on CUDA, 32-true elsewhere.
         max_windows_per_epoch: Random subset of training windows per epoch; none for all of them.
     """
+
+    section: ClassVar[str] = "train."
 
     epochs: Int = Field(12, ge=1)
     batch_size: Int = Field(16, ge=1)
@@ -202,6 +217,9 @@ class ExperimentConfig(_Frozen):
         train: The budget and the optimiser.
         preset_name: Name of the preset it started from, for labels only.
         variant_name: Name of the ablation variant, for labels only.
+
+    Raises:
+        ConfigError: A field is unknown, has the wrong type or is out of range; so do the sections.
     """
 
     data: DataConfig = DataConfig()
@@ -257,7 +275,11 @@ class ExperimentConfig(_Frozen):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            raise ConfigError(_one_sentence(error)) from error
+            raise ConfigError(_one_sentence(error, cls)) from error
+        except TypeError as error:
+            raise ConfigError(
+                f"Names of fields must be text; got {fields!r}. Correct the names."
+            ) from error
 
     def variant(self, name: str) -> Self:
         """Give the same experiment with the fields of an ablation variant replaced.
@@ -329,17 +351,40 @@ def config_hash(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def _one_sentence(error: ValidationError) -> str:
+def _one_sentence(error: ValidationError, kind: type[_Frozen]) -> str:
+    """Tell the first thing that is wrong with the fields of a section."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error":  # one of ours, also from a section inside
+        return str(first.get("ctx", {})["error"])
+    name = str(first["loc"][0]) if first["loc"] else ""
+    where, got = f"{kind.section}{name}", first["input"]
     if first["type"] == "extra_forbidden":
-        section = first["loc"][:-1]
-        models = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
-        known = models[str(section[0])] if section else ExperimentConfig
         return (
             f"A configuration must have known fields only; got {where!r}. "
-            f"Known here: {', '.join(known.model_fields)}."
+            f"Known here: {', '.join(kind.model_fields)}."
         )
-    if first["type"] == "value_error":
-        return str(first.get("ctx", {})["error"])
-    return f"{where} must be valid: {first['msg']}; got {first['input']!r}. Correct {where}."
+    field = kind.model_fields.get(name)
+    if field is None:
+        return f"A configuration must be a mapping of fields; got {got!r}. Pass a dict of them."
+    wanted, todo = _wanted(field)
+    return f"{where} must be {wanted}; got {got!r}. {todo}"
+
+
+def _wanted(field: FieldInfo) -> tuple[str, str]:
+    """Say what a field takes, and what to do about anything else."""
+    kind = field.annotation
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}", "Choose one of them."
+    if isinstance(kind, type) and issubclass(kind, _Frozen):
+        return f"a {kind.__name__} or a mapping of its fields", "Pass one, or leave it out."
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    bounds = [
+        f"{words[name]} {getattr(mark, name):g}"
+        for mark in field.metadata
+        for name in words
+        if getattr(mark, name, None) is not None
+    ]
+    names = {int: "a whole number", float: "a finite number", str: "text"}
+    text = names.get(kind, "None or a whole number")  # type: ignore[arg-type]
+    wanted = ", ".join([text, *([" and ".join(bounds)] if bounds else [])])
+    return wanted, f"The default is {field.default!r}."

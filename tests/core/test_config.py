@@ -1,5 +1,6 @@
 """Configurations: refused fields, variants as replacements, identity by hash."""
 
+import inspect
 import json
 
 import pytest
@@ -10,8 +11,10 @@ from sttrans_core.config import (
     PRESETS,
     VARIANTS,
     ConfigError,
+    DataConfig,
     ExperimentConfig,
     ModelConfig,
+    TrainConfig,
 )
 
 
@@ -90,16 +93,28 @@ def test_json_and_back_is_the_same_configuration(width, seed, rate, variant):
         ({"train": {"lr": 1}}, r"known fields only; got 'train\.lr'\. Known here: epochs,"),
         ({"data": {"steps": 1}}, r"known fields only; got 'data\.steps'\. Known here: dataset,"),
         ({"modell": {}}, r"known fields only; got 'modell'\. Known here: data, model, train"),
-        ({"model": {"topk": 0}}, r"model\.topk must be valid: .*greater than or equal to 1; got 0"),
-        ({"train": {"epochs": True}}, r"train\.epochs must be valid: .*integer; got True"),
-        ({"train": {"epochs": "3"}}, r"train\.epochs must be valid: .*integer; got '3'"),
-        ({"model": {"dropout": False}}, r"model\.dropout must be valid: .*number; got False"),
-        ({"train": {"max_windows_per_epoch": True}}, r"max_windows_per_epoch must be valid"),
-        ({"model": {"width": "wide"}}, r"model\.width must be valid: .*integer.*; got 'wide'"),
-        ({"model": {"sources": "some"}}, r"model\.sources must be valid: .*; got 'some'"),
-        ({"model": {"dropout": 1.0}}, r"model\.dropout must be valid: .*less than 1"),
-        ({"train": {"learning_rate": float("nan")}}, r"train\.learning_rate must be valid"),
-        ({"train": {"coverage": 1.0}}, r"train\.coverage must be valid"),
+        (
+            {"model": {"topk": 0}},
+            r"model\.topk must be a whole number, at least 1; got 0\. The",
+        ),
+        ({"train": {"epochs": True}}, r"train\.epochs must be a whole number, .*; got True\. "),
+        ({"train": {"epochs": "3"}}, r"number, at least 1; got '3'\. The default is 12\."),
+        ({"model": {"dropout": False}}, r"model\.dropout must be a finite number, .*; got False"),
+        (
+            {"train": {"max_windows_per_epoch": True}},
+            r"max_windows_per_epoch must be None or a whole number, at least 1; got True\. The def",
+        ),
+        ({"model": {"width": "wide"}}, r"model\.width must be a whole number, at .*; got 'wide'"),
+        (
+            {"model": {"sources": "some"}},
+            r"model\.sources must be one of topk, candidates, dense, own; got 'some'\. Choose one",
+        ),
+        ({"model": {"dropout": 1.0}}, r"model\.dropout must be .*, at least 0 and below 1; got 1"),
+        ({"train": {"learning_rate": float("nan")}}, r"a finite number, above 0; got nan"),
+        ({"train": {"coverage": 1.0}}, r"train\.coverage must be .*, above 0 and below 1; got 1"),
+        ({"data": {"history_steps": 513}}, r"number, at least 1 and at most 512; got 513"),
+        ({"data": {"dataset": 3}}, r"data\.dataset must be text; got 3\. The default is 'simul"),
+        ({"train": {3: 4}}, r"Names of fields must be text; got .*3: 4"),
         (
             {"model": {"width": 30}},
             r"width must be a multiple of num_heads; got width=30 with num_heads=4\. Change one",
@@ -108,13 +123,50 @@ def test_json_and_back_is_the_same_configuration(width, seed, rate, variant):
             {"model": {"num_segments": 5}},
             r"num_segments must divide horizon_steps; got num_segments=5 with horizon_steps=12\. C",
         ),
-        ({"model": 3}, r"model must be valid: .*; got 3"),
+        ({"model": 3}, r"model must be a ModelConfig or a mapping of its fields; got 3\. Pass one"),
     ],
 )
 def test_a_bad_field_is_refused_in_one_sentence(changes, sentence):
     with pytest.raises(ConfigError, match=sentence) as caught:
         ExperimentConfig.preset("small").replace(changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (
+            lambda: TrainConfig(epochs=1.5),
+            r"train\.epochs must be a whole number, .*; got 1\.5\.",
+        ),
+        (
+            lambda: DataConfig(steps=3),
+            r"known fields only; got 'data\.steps'\. Known here: dataset",
+        ),
+        (lambda: ModelConfig(width=30), r"width must be a multiple of num_heads; got width=30"),
+        (lambda: ExperimentConfig(train={"epochs": 1.5}), r"train\.epochs must be .*; got 1\.5"),
+        (lambda: ExperimentConfig(train=TrainConfig), r"train must be a TrainConfig or a mapping"),
+        (
+            lambda: ExperimentConfig(trains={}),
+            r"known fields only; got 'trains'\. Known here:",
+        ),
+        (
+            lambda: ExperimentConfig(model=ModelConfig(num_segments=5)),
+            r"num_segments must divide horizon_steps; got num_segments=5 with horizon_steps=12",
+        ),
+    ],
+)
+def test_building_a_bad_configuration_is_refused_in_one_sentence(build, sentence):
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        build()
+    assert "\n" not in str(caught.value)
+
+
+def test_fields_that_are_no_mapping_are_refused():
+    # A JSON file may hold anything; the type checks of the tests would stop it earlier.
+    parse = inspect.unwrap(ExperimentConfig.parse.__func__)
+    with pytest.raises(ConfigError, match=r"must be a mapping of fields; got \[1\]\. Pass a dict"):
+        parse(ExperimentConfig, [1])
 
 
 def test_unknown_presets_and_variants_name_the_known_ones():
