@@ -4,6 +4,7 @@ Everything that is loaded goes through here, so that times, ids and values are r
 by the same rules wherever they come from.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -61,10 +62,12 @@ def numeric_frame(frame: pd.DataFrame, *, where: str) -> pd.DataFrame:
         wrong = np.flatnonzero(np.isinf(numbers) | (np.isnan(numbers) & column.notna().to_numpy()))
         if pd.api.types.is_bool_dtype(column) or wrong.size:
             row = int(wrong[0]) if wrong.size else 0
+            todo = "Correct the cell or leave it empty if the reading is missing."
+            if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", str(column.iloc[row])):
+                todo = "For decimal commas, read the file with pandas.read_csv(..., decimal=',')."
             raise ValueError(
                 f"Readings must be finite numbers in {where}; got {column.iloc[row]!r} in column "
-                f"{name!r} at {frame.index[row]}. Correct the cell or leave it empty if the "
-                "reading is missing."
+                f"{name!r} at {frame.index[row]}. {todo}"
             )
         columns[position] = numbers
     values = np.column_stack(list(columns.values())) if columns else np.empty((len(frame), 0))

@@ -59,8 +59,8 @@ def from_table(
 
     Raises:
         ValueError: A column is not found, a reading is not a number, a sensor has no location,
-            times are unsorted, doubled or not a whole number of intervals apart, or a sensor has
-            two readings at one time.
+            times are unsorted, doubled or not a whole number of intervals apart, a sensor has two
+            readings at one time, or `units` is empty.
         FileNotFoundError: There is no such file.
 
     Example:
@@ -79,15 +79,20 @@ def from_table(
             f"node and value must be given together for a tidy table; got node={node!r} and "
             f"value={value!r}. Name both columns, or neither for one column a sensor."
         )
+    if not str(units).strip():
+        raise ValueError(
+            f"units must be the unit of the readings; got {units!r}. Write for example 'mph', or "
+            "'1' for numbers without a unit."
+        )
     frame = table if isinstance(table, pd.DataFrame) else _read_table(Path(table))
+    known = read_locations(locations if isinstance(locations, pd.DataFrame) else Path(locations))
     times, frame = _split_times(frame, time, where=where)
     if node is None or value is None:
+        _refuse_tidy(frame, times, known, where=where)
         frame = _mark_missing(frame, missing).set_axis(times, axis=0)
     else:
         frame = _spread(frame, times, node=node, value=value, missing=missing, where=where)
     frame = numeric_frame(frame.set_axis(id_text(frame.columns), axis=1), where=where)
-    places = locations if isinstance(locations, pd.DataFrame) else Path(locations)
-    known = read_locations(places)
     return build_dataset(
         frame,
         join_locations(list(frame.columns), known, where="the locations"),
@@ -117,7 +122,7 @@ def _read_table(path: Path) -> pd.DataFrame:
             "Read it with pandas and pass the frame."
         )
     try:
-        return (
+        frame = (
             pd.read_parquet(path)
             if name.endswith(".parquet")
             else pd.read_csv(path, low_memory=False)
@@ -130,6 +135,13 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise ValueError(
             f"{path.name} must be a complete table; got {error}. Write or fetch it again."
         ) from error
+    if frame.shape[1] == 1 and ";" in str(frame.columns[0]):
+        raise ValueError(
+            f"The columns of {path.name} must be parted by commas; got semicolons. Read it with "
+            "pandas.read_csv(..., sep=';'), with decimal=',' too for decimal commas, and pass the "
+            "frame."
+        )
+    return frame
 
 
 def _split_times(
@@ -149,6 +161,42 @@ def _split_times(
         )
     times = parse_times(frame[found[0]], where=f"column {found[0]!r} of {where}")
     return times, frame.drop(columns=found)
+
+
+def _refuse_tidy(
+    frame: pd.DataFrame, times: pd.DatetimeIndex, known: pd.DataFrame, *, where: str
+) -> None:
+    """Refuse one row a reading where nothing said so, by the column that holds the ids."""
+    is_id = [
+        _holds_ids(frame.iloc[:, i], known, doubled=times.has_duplicates)
+        for i in range(frame.shape[1])
+    ]
+    if not any(is_id):
+        return
+    column = is_id.index(True)
+    others = [name for i, name in enumerate(frame.columns) if i != column]
+    numbers = [name for name in others if pd.api.types.is_numeric_dtype(frame[name])] or others
+    value = repr(numbers[0]) if len(numbers) == 1 else "the name of the column of readings"
+    name, first = frame.columns[column], frame.iloc[:, column].dropna().iloc[0]
+    raise ValueError(
+        f"A table with one row a reading must come with node= and value=; got sensors such as "
+        f"{first} in column {name!r} of {where}. Pass node={name!r} and value={value}."
+    )
+
+
+def _holds_ids(column: pd.Series, known: pd.DataFrame, *, doubled: bool) -> bool:
+    """Say whether a column holds ids: text that is no number, or ids of the locations.
+
+    Where no time comes twice both must hold: a wide table may have a column of text marks, and
+    readings that happen to equal numbers of sensors.
+    """
+    values = column.dropna().unique()
+    if not len(values):
+        return False
+    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce")
+    is_text = bool(numbers.isna().all())
+    is_known = set(id_text(values)) <= set(known.index)
+    return (is_text or is_known) if doubled else (is_text and is_known)
 
 
 def _mark_missing(

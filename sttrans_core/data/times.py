@@ -9,6 +9,12 @@ from pandas.tseries.frequencies import to_offset
 
 __all__ = ["parse_times", "regular_frame"]
 
+_USUAL_INTERVALS = (
+    *("10s", "15s", "20s", "30s", "1min", "2min", "3min", "5min", "6min", "10min", "15min"),
+    *("20min", "30min", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1D"),
+)
+_LARGEST_JITTER = 0.1  # as a share of the interval
+
 
 def parse_times(values: pd.Series | pd.Index, *, where: str) -> pd.DatetimeIndex:
     """Read time stamps from text in one format, or take them as they are.
@@ -90,6 +96,7 @@ def regular_frame(
     uneven = np.flatnonzero(steps % step.to_timedelta64() != np.timedelta64(0))
     is_rare = interval is None and 2 * counts.max() <= len(steps) and len(sizes) > 1
     if uneven.size or is_rare:
+        _refuse_jitter(time, steps, where=where)
         first = int(uneven[0] if uneven.size else np.flatnonzero(steps != steps[0])[0])
         raise ValueError(
             f"The interval between times must be constant in {where} (gaps of whole intervals are "
@@ -105,10 +112,32 @@ def regular_frame(
     return frame.set_axis(time, axis=0).reindex(full), step, len(full) - len(time)
 
 
+def _refuse_jitter(time: pd.DatetimeIndex, steps: np.ndarray, *, where: str) -> None:
+    """Refuse times that lie a little beside a usual interval with advice of their own."""
+    usual = np.median(steps.astype(np.int64))
+    sizes = [pd.Timedelta(text).value for text in _USUAL_INTERVALS]
+    near = [size for size in sizes if abs(usual - size) <= _LARGEST_JITTER * size]
+    if not near:
+        return
+    size = near[0]
+    off = (time.asi8 + size // 2) % size - size // 2
+    rounded = time.asi8 - off
+    jitter = np.abs(off).max()
+    if 0 < jitter <= _LARGEST_JITTER * size and (np.diff(rounded) > 0).all():
+        first, text = int(np.flatnonzero(off)[0]), _USUAL_INTERVALS[sizes.index(size)]
+        raise ValueError(
+            f"The interval between times must be constant in {where}; got times up to "
+            f"{jitter / 1e9:g} s beside full steps of {text}, the first one {time[first]}. "
+            f"Round the times first, with .dt.round('{text}') (.round('{text}') for an index)."
+        )
+
+
 def _stated(interval: str) -> pd.Timedelta:
     try:
-        step = pd.Timedelta(to_offset(interval))
-    except ValueError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old spellings, which are read or refused here
+            step = pd.Timedelta(to_offset(interval))
+    except (TypeError, ValueError):
         step = pd.NaT
     if not isinstance(step, pd.Timedelta) or step <= pd.Timedelta(0):
         raise ValueError(

@@ -186,6 +186,61 @@ def test_faulty_tidy_tables_are_refused(table: pd.DataFrame, message: str) -> No
         from_table(table, PLACES, time="when", node="who", value="what", units="km/h")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: t,
+            r"come with node= and value=; got sensors such as b in column 'who' of the .* Pass node=",
+        ),
+        (lambda t: t[t["who"] == "a"], r"got sensors such as a in column 'who' of the table"),
+        (lambda t: t.assign(what="n/k"), r"Pass node='who' and value='what'"),
+        (lambda t: t.assign(who=t["who"] + "!"), r"sensors such as b! in column 'who'"),
+        (
+            lambda t: t.assign(flag=1),
+            r"Pass node='who' and value=the name of the column of readings\.",
+        ),
+    ],
+)
+def test_a_tidy_table_that_is_not_announced_is_told(change, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_table(change(_tidy()), PLACES, time="when", units="km/h")
+
+
+def test_a_tidy_table_of_numbered_sensors_is_told_by_the_locations() -> None:
+    places = pd.DataFrame({"id": [17, 400001], "lat": [1.0, 2.0], "lon": [3.0, 4.0]})
+    tidy = _tidy().assign(who=_tidy()["who"].map({"b": 400001, "a": 17}))
+    message = (
+        r"sensors such as 400001 in column 'who' of the table\. Pass node='who' and value='what'"
+    )
+    with pytest.raises(ValueError, match=message):
+        from_table(tidy, places, time="when", units="km/h")
+    # Readings are no ids: a time that comes twice in a wide table keeps its own sentence.
+    with pytest.raises(ValueError, match=r"strictly increasing in the table; got .* twice"):
+        from_table(_wide().iloc[[0, 1, 1, 3]], PLACES, units="km/h")
+
+
+def test_decimal_commas_are_told() -> None:
+    table = _wide().astype(object)
+    table.iloc[2, 1] = "100,9"
+    message = r"got '100,9' in column 'a' at .*\. For decimal commas, .*read_csv\(.*decimal=','\)"
+    with pytest.raises(ValueError, match=message):
+        from_table(table, PLACES, units="km/h")
+
+
+def test_semicolons_are_told(tmp_path: Path) -> None:
+    _wide().to_csv(tmp_path / "t.csv", sep=";", decimal=",")
+    message = r"columns of t.csv must be parted by commas; got semicolons\. Read it with pandas"
+    with pytest.raises(ValueError, match=message):
+        from_table(tmp_path / "t.csv", PLACES, units="km/h")
+
+
+@pytest.mark.parametrize("units", ["", " "])
+def test_readings_without_a_unit_are_refused(units: str) -> None:
+    with pytest.raises(ValueError, match=rf"unit of the readings; got '{units}'\. Write for exa"):
+        from_table(_wide(), PLACES, units=units)
+
+
 def test_faulty_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"table of readings must exist; got .*t.csv"):
         from_table(tmp_path / "t.csv", PLACES, units="K")

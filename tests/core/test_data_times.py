@@ -16,6 +16,11 @@ def _frame(minutes: list[float]) -> pd.DataFrame:
     return pd.DataFrame({"a": np.arange(len(minutes), dtype=float)}, index=index)
 
 
+def _at_seconds(seconds: list[int]) -> pd.DataFrame:
+    index = pd.Timestamp("2017-03-12") + pd.to_timedelta(seconds, unit="s")
+    return pd.DataFrame({"a": np.arange(len(seconds), dtype=float)}, index=index)
+
+
 def test_whole_absent_steps_become_missing_rows() -> None:
     frame, step, filled = regular_frame(_frame([0, 5, 10, 25, 30]), where="x")
     assert step == pd.Timedelta("5min")
@@ -67,6 +72,8 @@ def test_utc_loses_its_zone_and_nothing_else() -> None:
         ([0, 10, 20], "5min", "interval must be a step that occurs in x; got interval='5min'"),
         ([0, 5, 10], "soon", "interval must be a fixed step above 0; got interval='soon'"),
         ([0, 5, 10], "-5min", "interval must be a fixed step above 0; got interval='-5min'"),
+        ([0, 5, 10], "5 mins", "fixed step above 0; got interval='5 mins'. Write it as in '5min'"),
+        ([0, 5, 10], "", "interval must be a fixed step above 0; got interval=''"),
         ([0, 5, 10], "1ME", "interval must be a fixed step above 0; got interval='1ME'"),
         ([0], None, "x must hold at least 2 time steps, each with a time; got 1 rows"),
         ([0, np.nan, 5], None, "got 3 rows, 1 without a time"),
@@ -77,6 +84,28 @@ def test_irregular_times_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         regular_frame(_frame(minutes), interval=interval, where="x")
+
+
+@pytest.mark.parametrize("interval", [None, "5min"])
+def test_jitter_is_told_from_irregular_times(interval: str | None) -> None:
+    # Seconds 0, 301, 600, 900, 1199, 1800: at most 1 s beside full 5 minutes, with one gap.
+    frame = _at_seconds([0, 301, 600, 900, 1199, 1800])
+    message = (
+        r"constant in x; got times up to 1 s beside full steps of 5min, the first one 2017-03-12 "
+        r"00:05:01\. Round the times first, with \.dt\.round\('5min'\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        regular_frame(frame, interval=interval, where="x")
+    rounded = frame.set_axis(frame.index.round("5min"))
+    assert regular_frame(rounded, interval=interval, where="x")[2] == 1
+    # 31 s are more than a tenth of 5 minutes, which no rounding should hide.
+    with pytest.raises(ValueError, match=r"got 0 days 00:05:31 after .* where the interval is"):
+        regular_frame(_at_seconds([0, 300, 631, 900, 1200]), where="x")
+
+
+@pytest.mark.filterwarnings("error")
+def test_old_spellings_of_an_interval_are_read() -> None:
+    assert regular_frame(_frame([0, 60, 120]), interval="1H", where="x")[1] == pd.Timedelta("1h")
 
 
 def test_other_indices_are_refused() -> None:
