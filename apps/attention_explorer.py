@@ -92,6 +92,11 @@ class Explorer:
             self._complain(describe(error))
             return
         await self.refresh()
+        first = next(iter(names))
+        if self.state.evidence is None and self.state.dataset_name != first:
+            self.state.notice = self.state.problem  # what the link asks for cannot be shown
+            self.state.dataset_name = first
+            await self.refresh()
         self._fill()
         self.state.param.watch(self._on_change, COMPUTED)
         self.state.param.watch(self._on_message, ["problem", "notice", "evidence"])
@@ -112,6 +117,7 @@ class Explorer:
                     evidence = await asyncio.to_thread(self.state.compute)
                 except Exception as error:  # noqa: BLE001 - a damaged file must not end the page
                     self.state.problem = describe(error)
+                    self.state.go_back()
                 else:
                     if not self._again:
                         with pn.io.hold(freeze=True):
@@ -192,8 +198,8 @@ ON_BAR = {
     "& .MuiToggleButton-root": {
         "color": "#fff", "borderColor": "rgba(255, 255, 255, 0.5)", "py": "2px",
         "textTransform": "none",
-        "&.Mui-selected, &.Mui-selected:hover": {
-            "color": "#fff", "backgroundColor": "rgba(255, 255, 255, 0.28)",
+        "&.Mui-selected, &.Mui-selected:hover, &.Mui-selected.Mui-focusVisible": {
+            "color": "#fff !important", "backgroundColor": "rgba(255, 255, 255, 0.28) !important",
         },
     }
 }  # fmt: skip

@@ -16,7 +16,7 @@ from stviz.theme import Theme, color_scale, get_theme, rgba
 __all__ = ["describe_cube", "plot_alignment_cube"]
 
 SMALLEST, LARGEST = 4.0, 17.0
-LEGEND_WIDTH = 760
+WIDTH, LEGEND_WIDTH = 620, 760
 SYMBOLS = {"window": ("circle", "window source"), "global": ("diamond", "global source")}
 
 
@@ -127,8 +127,9 @@ def describe_cube(
     if len(sources):
         traces += [_draw_stems(frame, sources), *_draw_sources(sources, colors)]
     title, subtitle = describe_alignment(sources, alignment)
-    heading = [escape(line) for line in wrap_words(title, width=width, letter=8.0).split("\n")]
-    lines = [escape(line) for line in wrap_facts(subtitle, width=width).split("\n")]
+    wide = width or WIDTH
+    heading = [escape(line) for line in wrap_words(title, width=wide, letter=8.0).split("\n")]
+    lines = [escape(line) for line in wrap_facts(subtitle, width=wide).split("\n")]
     notes = [
         _note("<br>".join(lines), y=1.0, anchor="bottom", colors=colors),
         _note(escape(label_source(alignment)), y=0.0, anchor="bottom", colors=colors),
@@ -137,9 +138,11 @@ def describe_cube(
         text = f"No source has a weight of at least {sources.attrs['min_weight']:g}."
         notes.append(_note(text, y=0.9, anchor="top", colors=colors))
     layout = frame_scene(frame, sources, colors)
+    margin = {"l": 0, "r": 0, "t": 16 + 20 * len(heading) + 15 * len(lines), "b": 4}
     # Room for the legend, whose entries take about this many pixels side by side.
-    rows = -(-LEGEND_WIDTH // (width or LEGEND_WIDTH - 1))
-    layout["scene"]["domain"]["y"][0] = min(0.3, (24 + 20 * rows) / (height or 560))
+    rows = -(-LEGEND_WIDTH // wide)
+    inside = (height or 560) - margin["t"] - margin["b"]
+    layout["scene"]["domain"]["y"][0] = min(0.4, (24 + 20 * rows) / inside)
     layout["scene"]["annotations"] = [_name_target(frame, sources, colors)]
     layout |= {
         "title": {
@@ -153,8 +156,9 @@ def describe_cube(
         },
         "annotations": notes,
         "coloraxis": _scale_weights(sources, colors),
-        "margin": {"l": 0, "r": 0, "t": 16 + 20 * len(heading) + 15 * len(lines), "b": 4},
+        "margin": margin,
         "uirevision": uirevision,
+        "meta": {"legend_width": LEGEND_WIDTH},
         "width": width,
         "height": height,
     }

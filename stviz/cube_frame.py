@@ -111,7 +111,7 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
         "title": {"font": {"color": colors.muted, "size": 11}},
         "showspikes": False,
     }
-    titles = ("longitude", "latitude", "time from the forecast")
+    titles = ("longitude", "latitude", "time")
     x, y, z = (axis | {"title": axis["title"] | {"text": text}} for text in titles)
     return {
         "scene": {

@@ -7,10 +7,10 @@ import holoviews as hv
 import holoviews.plotting.bokeh  # the drawing classes, for any current backend
 from bokeh.models import (
     CustomJS,
+    CustomJSTickFormatter,
     MercatorTicker,
     MercatorTickFormatter,
     NumeralTickFormatter,
-    PrintfTickFormatter,
     Title,
 )
 
@@ -196,6 +196,8 @@ def _decorate(
         figure = plot.state
         # So few marks are drawn at once by hand, while WebGL has to start and to copy each frame.
         figure.output_backend = "canvas"
+        # Its tools share their place with the lines above the plot.
+        figure.toolbar.autohide = True
         _color_figure(figure, theme, bar)
         figure.background_fill_color = theme.plot if is_map else theme.paper
         if figure.title is not None:
@@ -274,7 +276,8 @@ def _color_figure(figure: Any, theme: Theme, bar: str) -> None:
             )
 
 
-def _format_bar(unit: str) -> NumeralTickFormatter | PrintfTickFormatter:
+def _format_bar(unit: str) -> NumeralTickFormatter | CustomJSTickFormatter:
     if unit == "%":
         return NumeralTickFormatter(format="0.[0]%")
-    return PrintfTickFormatter(format="%g " + unit.replace("%", "%%"))
+    code = "return `${parseFloat(tick.toPrecision(6))} ${unit}`"
+    return CustomJSTickFormatter(args={"unit": unit}, code=code)

@@ -158,13 +158,13 @@ def wrap_facts(facts: str, *, width: int | None = None, newline: str = "\n") -> 
 
     Args:
         facts: Facts with middle dots between them.
-        width: Width of the figure in pixels; None is taken for 620.
+        width: Width of the figure in pixels; None is taken for 500.
         newline: What goes between lines.
 
     Returns:
         One or more lines; a single fact is never broken.
     """
-    longest = max(30, round(((width or 620) - 60) / 6))
+    longest = max(30, round(((width or 500) - 60) / 6))
     lines: list[str] = []
     for fact in facts.split(DOT):
         if lines and len(lines[-1]) + len(DOT) + len(fact) <= longest:
@@ -179,13 +179,13 @@ def wrap_words(text: str, *, width: int | None = None, letter: float = 6.0) -> s
 
     Args:
         text: The line.
-        width: Width of the figure in pixels; None is taken for 620.
+        width: Width of the figure in pixels; None is taken for 500.
         letter: Width of an average letter in pixels.
 
     Returns:
         One or more lines; a single word is never broken.
     """
-    longest = max(20, round(((width or 620) - 60) / letter))
+    longest = max(20, round(((width or 500) - 60) / letter))
     lines = wrap(text, longest, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines)
 

@@ -1,13 +1,12 @@
 """The controls at the left: which data and model, when, what to look at, and the live switches."""
 
-from datetime import timedelta
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 import param
+import xarray as xr
+from bokeh.models import CustomJSTickFormatter
 from panel.viewable import Viewer
 
 from explorer.catalog import BUNDLED
@@ -16,11 +15,11 @@ from explorer.state import ExplorerState
 from explorer.text import comparison_html
 from explorer.views import select
 from sttrans_core import VARIANTS
+from sttrans_core.schema import interval_of
 from stviz.theme import get_theme
 
 __all__ = ["Controls"]
 
-UNKNOWN = pd.Timestamp("2000-01-01").to_pydatetime()  # until a dataset is there
 WIDE = {"sizing_mode": "stretch_width", "margin": (4, 10), "size": "small"}
 
 
@@ -41,10 +40,10 @@ class Controls(Viewer):
         self.variant = pmui.Select.from_param(p.variant, **WIDE)
         self.question = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
         self.comparison = pn.pane.HTML("", margin=(0, 10, 4, 10), sizing_mode="stretch_width")
-        self.time = pmui.DatetimeSlider(
-            label="Forecast made at", start=UNKNOWN, end=UNKNOWN + timedelta(days=1),
-            value=UNKNOWN, disabled=True,
-            format="YYYY-MM-DD HH:mm", sizing_mode="stretch_width", margin=(4, 16),
+        # Of steps, as a slider of times would show them in the time zone of the browser.
+        self.time = pmui.IntSlider(
+            label="Forecast made at", start=0, end=1, disabled=True, visible=False,
+            sizing_mode="stretch_width", margin=(4, 16),
         )  # fmt: skip
         self.part = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
         self.earlier = pmui.Button(label="Earlier", icon="chevron_left", size="small", margin=4)
@@ -74,6 +73,7 @@ class Controls(Viewer):
         )  # fmt: skip
         self.window = pmui.Switch.from_param(p.window, margin=(2, 10))
         self.dense = pmui.Switch.from_param(p.dense, margin=(2, 10))
+        self._dataset: xr.Dataset | None = None
         self._connect()
         state.param.watch(self._show_evidence, ["evidence", "theme"])
         state.param.watch(self._show_selection, ["node", "segment", "min_weight"])
@@ -94,9 +94,7 @@ class Controls(Viewer):
         self.state.param.update(**changes)
 
     def _on_time(self, event: param.parameterized.Event) -> None:
-        times = self.state.evidence.dataset["time"].values
-        wanted = np.datetime64(pd.Timestamp(event.new).tz_localize(None), "ns")
-        self._set(step=int(np.abs(times - wanted).argmin()))
+        self._set(step=event.new)
 
     def _move(self, steps: int) -> None:
         evidence = self.state.evidence
@@ -112,13 +110,15 @@ class Controls(Viewer):
         evidence, colors = self.state.evidence, get_theme(self.state.theme)
         if evidence is None:
             return
-        times = pd.DatetimeIndex(evidence.dataset["time"].values)
+        if evidence.dataset is not self._dataset:
+            self._dataset = evidence.dataset
+            self.time.format = _format_steps(evidence.dataset)
         self.time.param.update(
-            start=times[evidence.first_step].to_pydatetime(),
-            end=times[-1].to_pydatetime(),
-            step=int((times[1] - times[0]).total_seconds()),
-            value=times[evidence.request.step].to_pydatetime(),
+            start=evidence.first_step,
+            end=evidence.dataset.sizes["time"] - 1,
+            value=evidence.request.step,
             disabled=False,
+            visible=True,
         )
         self.part.object = _say_part(evidence, colors.muted)
         self.node.options = evidence.dataset["node"].values.tolist()
@@ -188,9 +188,18 @@ def _caption(text: str) -> pmui.Typography:
     )
 
 
+def _format_steps(dataset: xr.Dataset) -> CustomJSTickFormatter:
+    """Show the steps of a dataset as its own times."""
+    first = dataset["time"].values[0].astype("datetime64[ms]").astype(int)
+    interval = interval_of(dataset).total_seconds() * 1000
+    code = "return new Date(first + tick * interval).toISOString().slice(0, 16).replace('T', ' ')"
+    return CustomJSTickFormatter(args={"first": int(first), "interval": interval}, code=code)
+
+
 def _say_part(evidence: Evidence, color: str) -> str:
     words = {
-        "training": "In the training part: the model has seen this moment.",
+        "training": "In the training part: the model and the historical average have seen "
+        "this moment.",
         "validation": "In the validation part: bands were calibrated here.",
         "test": "In the test part: unseen by the model.",
     }

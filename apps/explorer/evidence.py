@@ -152,8 +152,9 @@ def open_dataset(name: str) -> xr.Dataset:
         return load_dataset(name, download=False)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{error} In the explorer: set STTRANS_DATA to the folder that holds it and start the "
-            f"server again, or run: python -m sttrans_core download {name}"
+            f"{dataset_names()[name]} must be on this machine; got no file of it. Set STTRANS_DATA "
+            f"to the folder that holds it, or run: python -m sttrans_core download {name}; then "
+            "start the server again."
         ) from error
 
 
@@ -322,16 +323,16 @@ def compare_scores(forecaster: Forecaster, reference: Forecaster | None) -> pd.D
         reference: The run it is compared with, of the same dataset.
 
     Returns:
-        Index: lead time in minutes as text, and `mean`; columns `mae` and `last value`, and, with
-        a reference, `reference` and `difference` (positive: the run is worse), in the units of the
-        data. None where the run was not evaluated.
+        Index: lead time in minutes as text, and `mean`; columns `mae` and `last observed`, and,
+        with a reference, `reference` and `difference` (positive: the run is worse), in the units
+        of the data. None where the run was not evaluated.
     """
     scores = forecaster.scores
     if scores is None:
         return None
     columns = {"mae": scores["mae"].isel(model=0)}
     if "last observed value" in scores["model"].values:
-        columns["last value"] = scores["mae"].sel(model="last observed value")
+        columns["last observed"] = scores["mae"].sel(model="last observed value")
     other = reference.scores if reference is not None else None
     if other is not None and other.sizes["horizon"] == scores.sizes["horizon"]:
         columns["reference"] = other["mae"].isel(model=0)

@@ -6,7 +6,6 @@ from typing import ClassVar
 import param
 from panel.custom import JSComponent
 from panel.io.resources import CDN_DIST
-from plotly.utils import PlotlyJSONEncoder
 
 __all__ = ["PlotlyFigure"]
 
@@ -39,6 +38,10 @@ class PlotlyFigure(JSComponent):
         const width = place.clientWidth, height = place.clientHeight
         if (!model.figure || !width || !height) return
         const {data, layout} = JSON.parse(model.figure)
+        // The legend takes as many rows as it needs at this width; the scene begins above it.
+        const rows = Math.ceil(layout.meta.legend_width / width)
+        const inside = height - layout.margin.t - layout.margin.b
+        layout.scene.domain.y[0] = Math.min(0.4, (24 + 20 * rows) / inside)
         await Plotly.react(place, data, {...layout, width, height}, {displaylogo: false})
         const plot = place._fullLayout?.scene?._scene?.glplot
         if (plot && plot !== scene) spare(scene = plot)
@@ -57,4 +60,6 @@ class PlotlyFigure(JSComponent):
     @param.depends("object", watch=True, on_init=True)
     def _write(self) -> None:
         if self.object is not None:
+            from plotly.utils import PlotlyJSONEncoder
+
             self.figure = json.dumps(self.object, cls=PlotlyJSONEncoder)

@@ -42,13 +42,16 @@ class ExplorerState(param.Parameterized):
     """The selection of one session. `update` computes the evidence; selecting a place slices it."""
 
     dataset_name = param.Selector(
-        objects=[], check_on_set=True, doc="Registered dataset.", label="Data"
+        objects=[], check_on_set=True, doc="Readings to look at.", label="Data"
     )
     run = param.Selector(
         objects=[""], default="", doc="Bundled weights or a run folder.", label="Run"
     )
     variant = param.Selector(
-        objects=[""], default="", doc="Retrained ablation variant of the run.", label="Variant"
+        objects=[""],
+        default="",
+        doc="The model with one part exchanged, trained anew.",
+        label="Variant",
     )
     step = param.Integer(
         None, bounds=(0, None), allow_None=True, label="Forecast time",
@@ -58,10 +61,13 @@ class ExplorerState(param.Parameterized):
     segment = param.Integer(1, bounds=(1, 1), doc="Block of horizon steps.", label="Lead time")
     topk = param.Integer(
         None, bounds=(1, None), allow_None=True, label="k",
-        doc="Sources kept per forecast; as trained where it is None.",
+        doc="Sources (place and time step) kept per forecast; as trained where it is None.",
     )  # fmt: skip
     head = param.Selector(
-        objects=["mean"], default="mean", doc="One attention head, or the mean.", label="Head"
+        objects=["mean"],
+        default="mean",
+        doc="One of the model's parallel attentions, or their mean.",
+        label="Head",
     )
     min_weight = param.Number(
         0.0, bounds=(0.0, 0.2), doc="Hide sources below this weight.", label="Smallest weight"
@@ -98,9 +104,8 @@ class ExplorerState(param.Parameterized):
         wanted = {
             name: query[key] for name, key in LINKED.items() if (query or {}).get(key) not in UNSET
         }
+        self.dataset_name = next(iter(names))
         self._choose("dataset_name", wanted.pop("dataset_name", None), complaints)
-        if not self.dataset_name:
-            self.dataset_name = next(iter(names))
         for name in ("run", "variant"):
             self._choose(name, wanted.pop(name, None), complaints)
         self._later = {name: wanted.pop(name) for name in AFTER_LOADING if name in wanted}
@@ -190,6 +195,12 @@ class ExplorerState(param.Parameterized):
         complaints: list[str] = []
         nodes = evidence.dataset["node"].values.tolist()
         changes: dict[str, Any] = {"step": evidence.request.step, "topk": evidence.request.topk}
+        for name, shown in changes.items():
+            if (asked := getattr(self, name)) not in (None, shown):
+                instead = "what was trained" if shown is None else shown
+                complaints.append(
+                    f"{self.param[name].label} {asked} is beyond what there is; showing {instead}."
+                )
         with param.parameterized.batch_call_watchers(self):
             self.param.node.objects = nodes
             self.param.segment.bounds = (1, evidence.num_segments)
@@ -204,6 +215,13 @@ class ExplorerState(param.Parameterized):
             self.evidence, self.problem = evidence, ""
         if complaints:
             self.notice = " ".join([self.notice, *complaints]).strip()
+
+    def go_back(self) -> None:
+        """Select what is shown again, after something else could not be."""
+        if self.evidence is not None:
+            shown = self.evidence.request
+            for name in ("dataset_name", "run", "variant", "step", "topk"):
+                setattr(self, name, getattr(shown, "dataset" if name == "dataset_name" else name))
 
     def compute(self) -> "Evidence":
         """Compute the evidence for the present request, without changing anything.
@@ -222,6 +240,7 @@ class ExplorerState(param.Parameterized):
             evidence = self.compute()
         except (ValueError, OSError, RuntimeError, KeyError) as error:
             self.problem = describe(error)
+            self.go_back()
             return
         self.show(evidence)
 

@@ -11,6 +11,13 @@ from stviz.theme import Theme, pick_colors
 
 __all__ = ["comparison_html", "empty_html", "sources_html", "trust_html"]
 
+TOP = 8  # sources that `hit_rate` looks at
+NOTABLE = 0.05
+COVERED = (
+    "the weight that these sources would have if the model attended to every place and time step: "
+    "the picture leaves the rest out"
+)
+
 
 def empty_html(title: str, text: str, colors: Theme) -> str:
     """Say why there is nothing to see, and what to do.
@@ -53,8 +60,19 @@ def sources_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
         _source_row(rank, row, reading, fill, largest, selected["node"])
         for (rank, row), fill in zip(table.iterrows(), fills, strict=True)
     ]
-    heads = ("", "place", "clock", "lag", "distance", "", "weight", "found in", escape(reading))
-    cells = "".join(f"<th>{head}</th>" for head in heads)
+    heads = {
+        "": "rank",
+        "place": "where the model looked; the place itself is bold",
+        "clock": "when it looked",
+        "lag": "from that reading to the first forecast step",
+        "distance": "to the place of the forecast",
+        "from it": "upstream or downstream where traffic passes one after the other, else the "
+        "direction of the compass, seen from the place of the forecast",
+        "weight": "share of the attention; all weights sum to 1",
+        "found in": "the recent local window, or the search over all places",
+        escape(reading): "what was measured there",
+    }
+    cells = "".join(f"<th title='{words}'>{head}</th>" for head, words in heads.items())
     body = "".join(rows) or '<tr><td colspan="9">No source has that much weight.</td></tr>'
     return (
         f"{_style(colors)}<div class='frame'><table><thead><tr>{cells}</tr></thead>"
@@ -96,11 +114,15 @@ def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
         One line of HTML.
     """
     at, asked = sources.attrs, evidence.request
-    changed = asked.topk is not None or asked.dense or not asked.window
+    kept = "as trained" if asked.topk is None else "switched live"
     facts = [
-        _fact(f"{at['covered_mass']:.0%}", "of dense attention covered", colors),
-        _fact(f"k = {at['topk']}", "switched live" if changed else "as trained", colors),
+        _fact(f"{at['covered_mass']:.0%}", "of dense attention covered", colors, COVERED),
+        _fact(f"k = {at['topk']}", kept, colors, "sources kept for each forecast"),
     ]
+    if asked.dense:
+        facts.append(_fact("all", "sources searched, switched live", colors))
+    if not asked.window:
+        facts.append(_fact("no", "local window, switched live", colors))
     if at["shown_weight"] < 0.995:
         facts.append(_fact(f"{at['shown_weight']:.0%}", "of the weight shown", colors))
     hits = evidence.hits
@@ -108,17 +130,19 @@ def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
         facts.append(
             _fact(
                 f"{hits.hit_rate:.0%}",
-                f"true cause in Top-8 over {hits.num_scored} forecasts "
-                f"(chance {hits.chance:.0%}, nearest {hits.nearest:.0%})",
+                f"true cause in the Top-{min(TOP, at['topk'])} (chance {hits.chance:.0%}, "
+                f"nearest {hits.nearest:.0%}), {hits.num_scored} forecasts now",
                 colors,
+                "over all places and lead times; the simulation knows what caused each speed",
             )
         )
     return f"<div class='trust' style='line-height:1.5'>{' '.join(facts)}</div>"
 
 
-def _fact(number: str, words: str, colors: Theme) -> str:
+def _fact(number: str, words: str, colors: Theme, meaning: str = "") -> str:
     return (
-        f"<span style='white-space:nowrap;margin-right:14px;color:{colors.muted};font-size:12px'>"
+        f"<span title='{escape(meaning)}' style='white-space:nowrap;margin-right:14px;"
+        f"color:{colors.muted};font-size:12px'>"
         f"<b style='color:{colors.text};font-size:13px'>{escape(number)}</b> {escape(words)}</span>"
     )
 
@@ -144,14 +168,15 @@ def comparison_html(
     if "reference" in table and run != reference:
         heads += ["reference", "difference"]
         labels += [reference, "difference"]
-    if "last value" in table:
-        heads.append("last value")
-        labels.append("last value")
+    if "last observed" in table:
+        heads.append("last observed")
+        labels.append("last observed")
     body = ""
     for lead, row in table.iterrows():
         cells = "".join(_score_cell(name, float(row[name]), colors) for name in heads)
         body += f"<tr><td>{escape(str(lead))}</td>{cells}</tr>"
-    head = "".join(f"<th class='num'>{label}</th>" for label in labels)
+    # Names of variants may break at their underscores.
+    head = "".join(f"<th class='num'>{label.replace('_', '_<wbr>')}</th>" for label in labels)
     units = escape(str(attrs.attrs.get("units", "")))
     return (
         f"{_style(colors)}<table class='scores'><thead><tr><th>MAE, {units}</th>{head}</tr></thead>"
@@ -162,7 +187,10 @@ def comparison_html(
 def _score_cell(name: str, value: float, colors: Theme) -> str:
     if name != "difference":
         return f"<td class='num'>{value:.2f}</td>"
-    color = colors.text if abs(value) < 0.005 else (colors.error[-2 if value > 0 else 1])
+    # Smaller differences are those between two seeds.
+    if abs(value) < NOTABLE:
+        return f"<td class='num'>{round(value, 2) + 0.0:+.2f}</td>"
+    color = colors.error[-2 if value > 0 else 1]
     return f"<td class='num' style='color:{color};font-weight:600'>{value:+.2f}</td>"
 
 
@@ -172,10 +200,11 @@ def _style(colors: Theme) -> str:
     table {{ border-collapse: collapse; width: 100%; font-size: 12px; color: {colors.text}; }}
     th {{ position: sticky; top: 0; background: {colors.paper}; color: {colors.muted};
       text-align: left; font-weight: 500; padding: 3px 3px; white-space: nowrap; z-index: 1; }}
-    td {{ padding: 2px 3px; white-space: nowrap; border-top: 1px solid {colors.grid}; }}
+    td {{ padding: 1px 3px; white-space: nowrap; border-top: 1px solid {colors.grid}; }}
     td.num, th.num {{ text-align: right; font-variant-numeric: tabular-nums; }}
     td.rank {{ color: {colors.muted}; }}
-    .scores td, .scores th {{ padding: 2px 4px; }}
+    .scores td, .scores th {{ padding: 2px 3px; }}
+    .scores th {{ white-space: normal; vertical-align: bottom; }}
     td.weight {{ min-width: 82px; }}
     .bar {{ display: inline-block; width: 36px; height: 9px; margin-right: 6px; }}
     .bar i {{ display: block; height: 100%; border-radius: 2px; }}

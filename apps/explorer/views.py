@@ -9,10 +9,12 @@ from operator import is_
 from typing import Any
 
 import holoviews as hv
+import numpy as np
 import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 import param
+import xarray as xr
 from panel.viewable import Viewer
 
 from explorer.plotly_figure import PlotlyFigure
@@ -55,7 +57,7 @@ SMALL = {
     },
 }
 # The legend of the series has one line.
-SHORT = {"last observed value": "last value", "historical average": "weekly mean"}
+SHORT = {"last observed value": "last observed", "historical average": "hist. average"}
 FILL = {"width": None, "height": None}
 # The height that the legend is placed for; the browser fits the cube to its card.
 CUBE = {"width": None, "height": 340}
@@ -206,6 +208,7 @@ class MapView(_View):
         state = self.state
         overlay = plot_forecast_map(
             state.evidence.forecast,
+            limits=color_limits(state.evidence.dataset, state.map_variable),
             horizon=last_step(state.evidence, state.segment),
             variable=state.map_variable,
             selected=state.node,
@@ -230,6 +233,24 @@ def select(state: ExplorerState, node: str) -> None:
     """
     with pn.io.hold():
         state.node = node
+
+
+def color_limits(dataset: xr.Dataset, variable: str) -> tuple[float, float]:
+    """Give the ends of a colour scale that stays the same at all moments of a dataset.
+
+    Args:
+        dataset: The readings.
+        variable: What the map shows, as for `plot_forecast_map`.
+
+    Returns:
+        The middle 98 % of the readings; for errors and widths a part of their span.
+    """
+    readings = dataset["target"].values
+    low, high = np.nanpercentile(readings[:: max(1, len(readings) // 500)], [1, 99])
+    span = float(high - low) or 1.0
+    if variable == "error":
+        return -span / 3, span / 3
+    return (0.0, span) if variable == "width" else (float(low), float(low) + span)
 
 
 def last_step(evidence: Any, segment: int) -> int:

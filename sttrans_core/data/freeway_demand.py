@@ -1,5 +1,7 @@
 """What drives simulated traffic: daily demand, uneven bottlenecks and random incidents."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from sttrans_core.data.cell_transmission import FundamentalDiagram
@@ -91,10 +93,10 @@ def _slow_noise(
     settle = int(10 * memory_minutes)
     walk = rng.normal(0, 1, (settle + shape[0], shape[1]))
     # A second-order autoregression with the double root `keep`; SciPy's filters would do it too,
-    # but take ten times as long to import.
+    # but take longer to import than all of this.
     before = np.zeros(shape[1])
-    for now, last in zip(walk[1:], walk, strict=False):
-        now += 2 * keep * last - before
+    for last, now in pairwise(walk):
+        np.add(now, 2 * keep * last - before, out=now)
         before = keep**2 * last
     walk = walk[settle:] / np.sqrt((1 + keep**2) / (1 - keep**2) ** 3)  # its variance
     return np.clip(1 + spread * walk, 0.3, 1.7)

@@ -23,8 +23,8 @@ def load_basemap(bounds: tuple[float, float, float, float], *, layer: str = "aut
     Args:
         bounds: West, south, east and north in degrees; the frame may reach beyond 180 degrees.
         layer: "land" (world, 1:50m), "states" (USA, finer) or "auto": states where the frame lies
-            in them, otherwise land, and nothing for a small frame elsewhere, where land would be
-            misplaced by kilometres.
+            in them, otherwise land. A small frame elsewhere, where a coast would be misplaced by
+            kilometres, is all land where its middle is, and empty at sea.
 
     Returns:
         A `geopandas.GeoDataFrame` (EPSG:4326) with the columns `name` and `geometry`, clipped to
@@ -49,10 +49,13 @@ def load_basemap(bounds: tuple[float, float, float, float], *, layer: str = "aut
     wanted = ["states", "land"] if layer == "auto" else [layer]
     for name in wanted:
         small = max(east - west, north - south) < COARSE_BELOW_DEGREES
-        if layer == "auto" and name == "land" and small:
-            break
         names, shapes = _read_shapes(name)
         shifted = _repeat_turns(shapely, shapes, west, east)
+        if layer == "auto" and name == "land" and small:
+            on_land = shapely.intersects(shifted, frame.centroid).any()
+            return geopandas.GeoDataFrame(
+                {"name": ["Land"] * int(on_land)}, geometry=[frame] * int(on_land), crs="EPSG:4326"
+            )
         labels = np.tile(names, len(shifted) // len(names))
         near = shapely.intersects(shapely.envelope(shifted), frame)
         labels, shifted = labels[near], shifted[near]

@@ -57,7 +57,7 @@ def test_the_page_is_filled_once_the_model_is_there(runs):
     assert isinstance(explorer.views["map"], MapView)
     cube = explorer.views["alignment"]
     assert isinstance(cube, AlignmentView)
-    assert state.node in cube.cube.object.layout.title.text
+    assert state.node in cube.cube.object["layout"]["title"]["text"]
 
 
 def test_another_place_is_drawn_in_the_same_pane(runs):
@@ -71,13 +71,14 @@ def test_another_place_is_drawn_in_the_same_pane(runs):
     explorer = started(ExplorerState(root=runs), move, move)
     view = explorer.views["alignment"]
     assert panes == [view.cube] * 2
-    assert explorer.state.node in view.cube.object.layout.title.text
+    assert explorer.state.node in view.cube.object["layout"]["title"]["text"]
     # The browser draws what the server has drawn.
-    assert json.loads(view.cube.figure)["layout"]["title"]["text"] == (
-        view.cube.object.layout.title.text
+    assert (
+        json.loads(view.cube.figure)["layout"]["title"]["text"]
+        == (view.cube.object["layout"]["title"]["text"])
     )
     # The camera stays where the reader has turned it while this word stays the same.
-    assert view.cube.object.layout.uirevision == "alignment-cube"
+    assert view.cube.object["layout"]["uirevision"] == "alignment-cube"
 
 
 def test_training_and_about_are_built_when_they_are_asked_for(runs):

@@ -10,6 +10,7 @@ from explorer.catalog import find_runs, runs_root
 from explorer.evidence import compare_scores, dataset_names, open_dataset
 from explorer.state import ExplorerState
 from explorer.text import comparison_html, sources_html, trust_html
+from explorer.views import color_limits
 from explorer_runs import DATASET, opened, tiny_config, train_runs
 
 from sttrans_core import evaluate, load_run
@@ -148,9 +149,13 @@ def test_missing_data_says_how_to_get_it(runs, tmp_path, monkeypatch):
     shown = state.evidence
     state.dataset_name = "pems-bay"
     state.update()
-    assert "pems-bay must be in one of the folders" in state.problem
-    assert "set STTRANS_DATA to the folder that holds it" in state.problem
+    assert "PEMS-BAY, freeway speeds" in state.problem
+    assert "must be on this machine" in state.problem
+    assert "Set STTRANS_DATA to the folder that holds it" in state.problem
+    # What is shown and what is selected stay the same thing.
     assert state.evidence is shown
+    assert state.dataset_name == shown.request.dataset
+    assert not state.needs_update()
 
 
 @pytest.mark.parametrize(
@@ -227,9 +232,49 @@ def test_the_line_on_trust_states_mass_k_and_truth(runs):
     assert f">{mass:.0%}</b> of dense attention covered" in html
     assert ">k = 16</b> as trained" in html
     if state.evidence.hits.num_scored:
-        assert "true cause in Top-8" in html
+        assert "true cause in the Top-8" in html
         assert "chance" in html
+
+
+def test_the_line_on_trust_names_each_switch(runs):
+    state = opened(runs)
+
+    def line(**switches: object) -> str:
+        state.param.update(topk=None, dense=False, window=True)
+        state.param.update(**switches)
+        state.update()
+        selected = {"node": state.node, "segment": 1, "head": None, "min_weight": 0.0}
+        sources = prepare_alignment(state.evidence.alignment, **selected)
+        return trust_html(state.evidence, sources, get_theme("light"))
+
+    assert ">k = 3</b> switched live" in line(topk=3)
+    assert "in the Top-3" in line(topk=3)
+    assert ">k = 16</b> as trained" in line(dense=True)
+    assert ">all</b> sources searched" in line(dense=True)
+    assert ">no</b> local window" in line(window=False)
+    assert "searched" not in line(window=False)
 
 
 def test_the_simulated_set_comes_first():
     assert next(iter(dataset_names())) == DATASET
+
+
+def test_a_step_or_k_beyond_what_there_is_is_told(runs):
+    state = ExplorerState(root=runs)
+    state.connect({DATASET: "Simulated"}, {"step": 99999, "k": 9999})
+    state.update()
+    assert "Forecast time 99999 is beyond what there is; showing 2015." in state.notice
+    assert "k 9999 is beyond what there is; showing what was trained." in state.notice
+
+
+def test_the_colours_of_the_map_stay_over_time(runs):
+    state = opened(runs)
+    before = color_limits(state.evidence.dataset, "forecast")
+    state.step = state.evidence.first_step
+    state.update()
+    assert color_limits(state.evidence.dataset, "forecast") == before
+    low, high = np.nanpercentile(state.evidence.dataset["target"].values[::4], [1, 99])
+    assert before == pytest.approx((low, high))
+    assert color_limits(state.evidence.dataset, "error") == pytest.approx(
+        (-(high - low) / 3, (high - low) / 3)
+    )

@@ -30,8 +30,16 @@ def test_a_city_in_the_usa_gets_its_state_and_its_coast():
     assert not states.geometry.contains(Point(-118.8, 33.6)).any()
 
 
-def test_a_city_elsewhere_gets_nothing_rather_than_a_wrong_coast():
-    assert load_basemap((116.0, 39.5, 117.0, 40.5)).empty
+@pytest.mark.parametrize(
+    ("bounds", "num_shapes"),
+    [((116.0, 39.5, 117.0, 40.5), 1), ((6.8, 50.8, 7.1, 51.0), 1), ((-40.0, 40.0, -39.5, 40.5), 0)],
+    ids=["Beijing", "Cologne", "Atlantic"],
+)
+def test_a_city_elsewhere_is_all_land_rather_than_a_wrong_coast(bounds, num_shapes):
+    land = load_basemap(bounds)
+    assert len(land) == num_shapes
+    if num_shapes:
+        assert tuple(land.total_bounds) == bounds
 
 
 def test_a_country_elsewhere_gets_land():

@@ -66,7 +66,7 @@ def test_a_series_of_another_sensor_is_as_if_drawn_anew(forecast, dataset, node)
         "dataset": dataset,
         "baselines": {"last value": forecast["forecast"] - 2, "weekly mean": forecast["lower"]},
     }
-    overlay = stviz.plot_series(forecast, node=FIRST, **options)
+    overlay = stviz.plot_series(forecast, node=FIRST, **options, width=None)
     figure = LiveFigure(overlay)
     assert figure.figure is None
     plot = render(overlay)
@@ -74,7 +74,9 @@ def test_a_series_of_another_sensor_is_as_if_drawn_anew(forecast, dataset, node)
     update_series(figure, forecast, node=node, **options)
     after = contents(plot)
     assert after["title"] != before["title"]
-    assert_same(after, contents(render(stviz.plot_series(forecast, node=node, **options))))
+    assert_same(
+        after, contents(render(stviz.plot_series(forecast, node=node, **options, width=None)))
+    )
     assert ("grey: no reading" in after["subtitle"]) == bool(after["0 start"].size)
 
 

@@ -122,7 +122,7 @@ def test_the_map_is_in_degrees_keeps_its_aspect_and_names_the_unit(forecast):
     keepers = figure.js_property_callbacks["change:inner_width"]
     assert [type(item) for item in keepers] == [CustomJS]
     bars = [item for item in figure.right if isinstance(item, ColorBar)]
-    assert [bar.formatter.format for bar in bars] == ["%g mph"]
+    assert [bar.formatter.args["unit"] for bar in bars] == ["mph"]
 
 
 def test_errors_diverge_around_zero(forecast):
