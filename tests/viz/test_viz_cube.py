@@ -90,7 +90,7 @@ def test_the_words_say_what_and_how_far_to_trust_it(alignment, dataset):
     notes = " ".join(note.text for note in layout.annotations)
     for text in ("k = 12", "head 1", "layer 1", "80% of dense", "Source: made up for tests"):
         assert text in notes
-    assert layout.scene.zaxis.title.text == "time from the forecast"
+    assert layout.scene.zaxis.title.text == "time"
     assert "now" in layout.scene.zaxis.ticktext
     assert "\N{MINUS SIGN}30 min" in layout.scene.zaxis.ticktext
     named = traces(figure)
