@@ -141,7 +141,10 @@ def _check_time(dataset: xr.Dataset) -> None:
         f"{time[uneven[0]] if uneven.size else ''}",
         "Reindex to a regular interval, with NaN in the gaps.",
     )
-    stated = pd.Timedelta(pd.tseries.frequencies.to_offset(dataset.attrs["interval"]))
+    try:
+        stated = interval_of(dataset)
+    except (TypeError, ValueError):  # no text that pandas knows, or a month
+        stated = None
     _require(
         stated == pd.Timedelta(steps[0]),
         "attrs['interval'] must be the interval of 'time'",
@@ -174,6 +177,12 @@ def _check_nodes(dataset: xr.Dataset) -> None:
     )
     for name, bound in (("latitude", 90.0), ("longitude", 360.0)):
         values = dataset[name].values
+        _require(
+            values.dtype.kind in "iuf",
+            f"'{name}' must hold numbers",
+            values.dtype,
+            "Convert it to degrees.",
+        )
         _require(
             bool(np.isfinite(values).all() and (np.abs(values) <= bound).all()),
             f"'{name}' must be finite and within {bound:g} degrees",

@@ -38,6 +38,7 @@ def download_series(
     *,
     folder: Path | None = None,
     mirrors: Sequence[str] | None = None,
+    searched: Sequence[str] = (),
     progress: bool = True,
 ) -> Path:
     """Fetch the readings from the first mirror that gives the true series.
@@ -51,6 +52,7 @@ def download_series(
         folder: Where to put it; the user's cache unless given.
         mirrors: Addresses of a zip archive, HDF or CSV file, tried in order; the published ones
             unless given.
+        searched: Where it was looked for before, to be named in the message.
         progress: Show a bar.
 
     Returns:
@@ -60,7 +62,7 @@ def download_series(
         FileNotFoundError: No mirror gave the series; the message names each and its fault.
         PermissionError: The folder cannot be written.
     """
-    series = series.whole
+    name, series = series.name, series.whole
     folder = cache_folder(series) if folder is None else folder
     tried = []
     for address in series.mirrors if mirrors is None else mirrors:
@@ -73,11 +75,13 @@ def download_series(
                 verify_series(series, read_series(fetched))
                 return _keep(fetched, folder, address=address, archive_hash=archive_hash)
             except (OSError, ValueError) as error:
-                tried.append(f"{address} ({_one_line(error)})")
+                tried.append(f"{address} ({_reason(error)})")
+    places = f"nothing in {'; '.join(searched)}, and at " if searched else ""
     raise FileNotFoundError(
-        f"{series.name} must be reachable at one of its addresses to be downloaded; got "
-        f"{'; '.join(tried)}. Connect to the internet, or put {series.stems[0]}.h5 with "
-        f"{series.location_files[0]} into {folder} or into the folder that STTRANS_DATA names."
+        f"{name} must be {'in a folder searched, or ' if searched else ''}reachable at one of its "
+        f"addresses to be downloaded; got {places}{'; '.join(tried)}. Connect to the internet, or "
+        f"put {series.stems[0]}.h5 with {series.location_files[0]} into {folder} or into the "
+        "folder that STTRANS_DATA names."
     )
 
 
@@ -113,7 +117,7 @@ def download_graph(
             except (OSError, ValueError) as error:
                 raise FileNotFoundError(
                     f"The sensor graph of {series.name} must be reachable to be downloaded; got "
-                    f"{address} ({_one_line(error)}). Connect to the internet, or put {name} "
+                    f"{address} ({_reason(error)}). Connect to the internet, or put {name} "
                     f"into {folder} or beside the readings."
                 ) from error
     return folder
@@ -231,6 +235,22 @@ def _keep(file: Path, folder: Path, *, address: str, archive_hash: str) -> Path:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why an address gave nothing; our own messages stay as they are."""
+    from requests import exceptions  # comes with pooch
+
+    if isinstance(error, exceptions.HTTPError) and error.response is not None:
+        return f"answer {error.response.status_code}"
+    kinds = {
+        exceptions.Timeout: f"no answer in {_SECONDS_TO_ANSWER} s",
+        exceptions.ChunkedEncodingError: "cut short",
+        exceptions.SSLError: "no trusted certificate",
+        exceptions.ConnectionError: "no connection",
+        exceptions.RequestException: type(error).__name__,
+    }
+    return next((text for kind, text in kinds.items() if isinstance(error, kind)), _one_line(error))
 
 
 def _one_line(error: Exception) -> str:

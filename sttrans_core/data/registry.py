@@ -15,6 +15,7 @@ from sttrans_core.data.download import (
     download_series,
 )
 from sttrans_core.data.published import METR_LA, METR_LA_10, PEMS_BAY, TrafficSeries
+from sttrans_core.data.saved import is_saved, load_saved
 from sttrans_core.data.traffic import find_series, load_traffic
 
 __all__ = ["data_card", "list_datasets", "load_dataset"]
@@ -63,21 +64,23 @@ def list_datasets() -> dict[str, dict[str, object]]:
 
 
 def load_dataset(
-    name: str,
+    name: str | os.PathLike[str],
     *,
     path: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     download: bool = True,
 ) -> xr.Dataset:
-    """Load a registered dataset from `path`, or else from wherever it is first found.
+    """Load a registered dataset from wherever it is first found, or a dataset that you saved.
 
-    Searched in this order: `root`, or else the folder that the environment variable
-    `STTRANS_DATA` names (a folder named like the dataset in it, then the folder itself); the user's
-    cache; the published addresses.
+    A name that ends in `.nc` is a file: `from_table(...).to_netcdf("own.nc")` makes one, and
+    `load_dataset("own.nc")` reads it. Registered names are searched in this order: `root`, or else
+    the folder that the environment variable `STTRANS_DATA` names (a folder named like the dataset
+    in it, then the folder itself); the user's cache; the published addresses.
 
     Args:
-        name: One of `list_datasets()`.
-        path: The file of readings, or the folder that holds it; nothing else is searched then.
+        name: One of `list_datasets()`, or a NetCDF file of a labelled dataset.
+        path: For a registered name, the file of readings or the folder that holds it; nothing
+            else is searched then.
         root: Folder of data folders.
         download: Fetch what is not found, and the sensor locations where they are missing.
 
@@ -85,15 +88,24 @@ def load_dataset(
         The labelled dataset; `data_card` sums it up.
 
     Raises:
-        ValueError: The name is not registered, or a file breaks the rules of its format.
+        ValueError: The name is not registered, a file breaks the rules of its format, or `path`
+            is given beside a name that needs none.
         FileNotFoundError: A named folder does not exist, or the dataset was found nowhere; the
             message names everything that was tried.
     """
-    published = _published()
+    published, name = _published(), os.fspath(name)
+    if is_saved(name):
+        if path is not None:
+            raise ValueError(
+                f"path must be None for a dataset that is a file itself; got path={str(path)!r} "
+                f"beside {name!r}. Pass the one file that you mean as the name."
+            )
+        return load_saved(name)
     if name not in (*published, _SIMULATED):
         raise ValueError(
-            f"name must be one of {', '.join((*published, _SIMULATED))}; got {name!r}. "
-            "Choose one of them, or use from_table for your own sensors."
+            f"The name of a dataset must be one of {', '.join((*published, _SIMULATED))}, or a "
+            f"NetCDF file that ends in .nc; got {name!r}. For your own sensors, save "
+            "from_table(...).to_netcdf('own.nc') and name that file."
         )
     if name == _SIMULATED:
         return _simulate(path)
@@ -198,15 +210,9 @@ def _named_like(series: TrafficSeries, root: Path) -> list[Path]:
 
 
 def _fetched(series: TrafficSeries, tried: list[str], *, download: bool) -> Path:
-    places = "; ".join(tried)
     if not download:
         raise FileNotFoundError(
             f"{series.name} must be in one of the folders searched; got no {series.stems[0]}.h5 or "
-            f".csv in {places}. Put it there, or allow the download with download=True."
+            f".csv in {'; '.join(tried)}. Put it there, or allow the download with download=True."
         )
-    try:
-        return download_series(series)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{series.name} was found in none of the folders searched ({places}). {error}"
-        ) from error
+    return download_series(series, searched=tried)

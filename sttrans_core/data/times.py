@@ -120,8 +120,9 @@ def _refuse_jitter(time: pd.DatetimeIndex, steps: np.ndarray, *, where: str) -> 
     if not near:
         return
     size = near[0]
-    off = (time.asi8 + size // 2) % size - size // 2
-    rounded = time.asi8 - off
+    stamps = time.to_numpy().astype("datetime64[ns]").astype(np.int64)
+    off = (stamps + size // 2) % size - size // 2
+    rounded = stamps - off
     jitter = np.abs(off).max()
     if 0 < jitter <= _LARGEST_JITTER * size and (np.diff(rounded) > 0).all():
         first, text = int(np.flatnonzero(off)[0]), _USUAL_INTERVALS[sizes.index(size)]

@@ -126,10 +126,12 @@ def load_traffic(
         The dataset, with `adjacency`.
 
     Raises:
-        ValueError: A file breaks the rules of its reader, or ids do not match.
+        ValueError: A file breaks the rules of its reader, holds readings of other sensors or of
+            another time than the series, or ids do not match.
         FileNotFoundError: The readings or the locations are not found.
     """
     frame = read_series(path)
+    _refuse_other_readings(series, frame, path)
     if series.part_of is not None:
         frame = frame.iloc[:, : series.num_nodes]
     if (frame < 0).any(axis=None):
@@ -170,6 +172,26 @@ def load_traffic(
         },
         where=path.name,
     )
+
+
+def _refuse_other_readings(series: TrafficSeries, frame: pd.DataFrame, path: Path) -> None:
+    """Refuse readings that cannot be of the series, before anything is looked for to go with them.
+
+    Ids of the published series are numbers; a part of its sensors and of its period is fine.
+    """
+    first = pd.Timestamp(series.first)
+    last = first + (series.num_steps - 1) * pd.Timedelta(series.interval)
+    times = frame.index.tz_localize(None)  # type: ignore[attr-defined]
+    other = [name for name in frame.columns if not name.isdigit()]
+    is_outside = len(times) > 0 and (times.max() < first or times.min() > last)
+    if other or is_outside:
+        sensors = f"sensors such as {other[0]}" if other else "readings"
+        raise ValueError(
+            f"{path.name} must hold readings of {series.name}, of numbered sensors from "
+            f"{first:%Y-%m-%d} to {last:%Y-%m-%d}; got {sensors} from {times.min():%Y-%m-%d} to "
+            f"{times.max():%Y-%m-%d}. For your own sensors, save "
+            "from_table(...).to_netcdf('own.nc') and name that file as the dataset."
+        )
 
 
 def _first(folders: Sequence[Path], names: Sequence[str]) -> Path | None:

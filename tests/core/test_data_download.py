@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from data_samples import (
     SENSORS,
     STEPS,
@@ -115,8 +117,8 @@ def test_every_fault_is_named_and_nothing_is_left(tmp_path: Path, served) -> Non
     _archive(folder / "drive.zip", {"C:\\metr_la.h5": content})
     write_hdf(folder / "other.h5", speeds(sensors=3))
     faults = {
-        "absent.zip": "404",
-        "cut/whole.zip": "IncompleteRead|Connection broken",
+        "absent.zip": r"\(answer 404\)",
+        "cut/whole.zip": r"\(cut short\)",
         "half.zip": r"half.zip must be a complete zip archive.*removed",
         "flipped.zip": "flipped.zip must be a complete zip archive|must be a complete HDF5",
         "half.h5": r"half.h5 must be a complete HDF5 file",
@@ -142,9 +144,29 @@ def test_offline_names_everything_that_was_tried(tmp_path: Path) -> None:
         download_series(tiny_series(speeds()), folder=tmp_path, progress=False)
     message = str(caught.value)
     assert "huggingface.co/datasets/TorchSpatiotemporal" in message
-    assert "zenodo.org/records/5146275/files/METR-LA.csv" in message
+    assert "zenodo.org/records/5146275/files/METR-LA.csv?download=1 (no connection). Con" in message
+    assert message.startswith("metr-la must be reachable at one of its addresses to be downloaded;")
+    assert not re.search("HTTPSConnectionPool|urllib3|Max retries", message)
     assert "or put metr-la.h5 with graph_sensor_locations.csv into" in message
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("ReadTimeout", "no answer in 30 s"),
+        ("ConnectTimeout", "no answer in 30 s"),
+        ("SSLError", "no trusted certificate"),
+        ("TooManyRedirects", "TooManyRedirects"),
+    ],
+)
+def test_reasons_are_a_few_words(tmp_path: Path, monkeypatch, name: str, reason: str) -> None:
+    def fail(address: str, scratch: Path, *, progress: bool) -> Path:
+        raise getattr(requests.exceptions, name)("Max retries exceeded with url: ...")
+
+    monkeypatch.setattr("sttrans_core.data.download._fetch", fail)
+    with pytest.raises(FileNotFoundError, match=rf"got http://x/y\.h5 \({reason}\)\. Connect"):
+        download_series(tiny_series(speeds()), folder=tmp_path, mirrors=["http://x/y.h5"])
 
 
 def test_a_changed_file_is_noticed(tmp_path: Path, served) -> None:

@@ -87,8 +87,11 @@ def test_nowhere_names_everything_that_was_tried(
     (root / "pems-bay").mkdir(parents=True)
     with pytest.raises(FileNotFoundError) as caught:
         load_dataset("pems-bay", root=root)
-    for tried in (root / "pems-bay", root, tmp_path / "xdg" / "sttrans" / "pems-bay"):
-        assert f"{tried};" in str(caught.value) or f"{tried})" in str(caught.value)
+    cache = tmp_path / "xdg" / "sttrans" / "pems-bay"
+    assert (
+        "pems-bay must be in a folder searched, or reachable at one of its addresses to be "
+        f"downloaded; got nothing in {root / 'pems-bay'}; {root}; {cache}, and at https://hugg"
+    ) in str(caught.value)
     assert "huggingface.co" in str(caught.value)
     assert "zenodo.org/records/5146275/files/PEMS-BAY.csv" in str(caught.value)
     file = write_hdf(tmp_path / "metr-la.h5", speeds())
@@ -96,6 +99,16 @@ def test_nowhere_names_everything_that_was_tried(
         load_dataset("metr-la", path=file)
     with pytest.raises(FileNotFoundError, match="needs the sensor locations beside it"):
         load_dataset("metr-la", path=file, download=False)
+
+
+def test_a_part_that_cannot_be_fetched_is_one_sentence_of_its_own_name() -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        load_dataset("metr-la-10")
+    message = str(caught.value)
+    assert message.startswith("metr-la-10 must be in a folder searched, or reachable at one of its")
+    assert message.count("(no connection)") == 2
+    # Without the folder of this machine, which may be long.
+    assert len(message.replace(str(cache_folder(METR_LA)), "")) < 500
 
 
 def test_folders_that_do_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +129,10 @@ def test_folders_that_do_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_other_names_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"name must be one of metr-la, .*; got 'metrla'"):
+    with pytest.raises(ValueError, match=r"dataset must be one of metr-la, .*; got 'metrla'"):
         load_dataset("metrla")
+    with pytest.raises(ValueError, match=r"NetCDF file that ends in \.nc; got 'own'\. For your"):
+        load_dataset("own", path="speeds.csv")
     with pytest.raises(ValueError, match=r"path must be None for simulated-freeway.*got path='x'"):
         load_dataset("simulated-freeway", path="x")
 

@@ -191,7 +191,7 @@ def test_faulty_tidy_tables_are_refused(table: pd.DataFrame, message: str) -> No
     [
         (
             lambda t: t,
-            r"come with node= and value=; got sensors such as b in column 'who' of the .* Pass node=",
+            r"come with node= and value=; got sensors such as b in column 'who' of .* Pass node=",
         ),
         (lambda t: t[t["who"] == "a"], r"got sensors such as a in column 'who' of the table"),
         (lambda t: t.assign(what="n/k"), r"Pass node='who' and value='what'"),

@@ -86,7 +86,7 @@ def test_first_ten_sensors_of_a_whole_file(tmp_path: Path) -> None:
 
 
 def test_bay_files_have_no_header(tmp_path: Path) -> None:
-    frame = speeds()
+    frame = speeds(first="2017-03-01")
     file = write_hdf(tmp_path / "pems-bay.h5", frame, key="speed", ids="numbers")
     write_locations(tmp_path / "graph_sensor_locations_bay.csv", frame, header=False)
     dataset = load_traffic(PEMS_BAY, file)
@@ -117,6 +117,33 @@ def test_missing_locations_say_where_to_get_them(tmp_path: Path) -> None:
     file = write_hdf(tmp_path / "metr-la.h5", speeds())
     with pytest.raises(FileNotFoundError, match=r"needs the sensor locations.*liyaguang/DCRNN"):
         load_traffic(METR_LA, file)
+
+
+def test_readings_of_something_else_are_refused_before_the_graph_is_looked_for(
+    tmp_path: Path,
+) -> None:
+    def never() -> Path:
+        raise AssertionError("nothing is fetched for the wrong readings")
+
+    faults = {
+        # Names instead of numbers, at a time when METR-LA was recorded.
+        "sensors such as A4001 from 2012-03-01 to 2012-03-01": speeds().add_prefix("A"),
+        # METR-LA has 34,272 steps of 5 minutes: 119 days, to 2012-06-27 23:55.
+        "readings from 2012-06-28 to 2012-06-28": speeds(first="2012-06-28"),
+        "readings from 2011-01-01 to 2011-01-01": speeds(first="2011-01-01"),
+    }
+    for got, frame in faults.items():
+        frame.to_csv(tmp_path / "speeds.csv")
+        message = (
+            r"speeds\.csv must hold readings of metr-la, of numbered sensors from 2012-03-01 to "
+            rf"2012-06-27; got {got}\. For your own sensors, save from_table"
+        )
+        with pytest.raises(ValueError, match=message):
+            load_traffic(METR_LA, tmp_path / "speeds.csv", fetch_graph=never)
+    # A day of it is fine, and then the graph is asked for.
+    speeds(first="2012-06-27").to_csv(tmp_path / "speeds.csv")
+    with pytest.raises(AssertionError, match="nothing is fetched"):
+        load_traffic(METR_LA, tmp_path / "speeds.csv", fetch_graph=never)
 
 
 def test_locations_of_other_sensors_are_refused(tmp_path: Path) -> None:
