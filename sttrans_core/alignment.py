@@ -112,7 +112,7 @@ def topk_alignment(
         raise ValueError(
             f"topk must be between 1 and the number of sources; got topk={selection.topk} with "
             f"{num_sources} sources ({history} steps x {num_nodes - 1} other nodes). "
-            "Lower topk or pass a longer history."
+            f"{'Lower topk or pass a longer history' if selection.topk > 0 else 'Raise topk'}."
         )
     if query_nodes is None:
         query_nodes = torch.arange(num_nodes, device=key.device)

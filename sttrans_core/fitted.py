@@ -140,6 +140,12 @@ class FittedData:
         known, given = set(self.nodes), set(nodes)
         odd = next((node for node in nodes if node not in known), None)
         lost = next((node for node in self.nodes if node not in given), None)
+        if odd is not None and lost is not None:
+            raise RunError(
+                f"The dataset must hold the {len(self.nodes)} sensors that the run was trained on, "
+                f"such as {self.nodes[0]!r}; got {len(known & given)} of them and others, such as "
+                f"{odd!r}. A run knows its own sensors only: train one on this dataset."
+            )
         if odd is not None:
             got, todo = f"with {odd!r}", "Select dataset.sel(node=...) or train on it"
         elif lost is not None:

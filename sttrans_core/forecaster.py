@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from jaxtyping import Float, Int
@@ -20,6 +19,7 @@ from sttrans_core.devices import pick_device
 from sttrans_core.fitted import FittedData
 from sttrans_core.labels import label_alignment, label_forecast
 from sttrans_core.model import STTrans
+from sttrans_core.origins import find_origins
 from sttrans_core.relation import direction_names
 from sttrans_core.runs import RunError, RunFolder
 from sttrans_core.scores import read_scores
@@ -117,8 +117,8 @@ class Forecaster:
 
         Raises:
             RunError: The dataset does not fit the run.
-            ValueError: A time is not in the dataset or has no whole history before it, or there
-                is none.
+            ValueError: A time is not in the dataset, has a time zone or no whole history before it,
+                or there is none.
         """
         windows, starts, last_steps = self._cut(dataset, times)
         values = [
@@ -156,7 +156,7 @@ class Forecaster:
             dataset: A labelled dataset with the run's nodes, interval and units.
             time: Forecast origin, the last observed step of the history.
             nodes: Ids of the places whose forecast is explained; all where it is None.
-            topk: Sources to keep; as trained where it is None.
+            topk: Sources to keep, at least 1; as trained where it is None.
             window: Whether the local window belongs to the candidates.
             dense: Make every source a candidate.
             mask_nodes: Ids of places whose readings are hidden from the model.
@@ -171,7 +171,8 @@ class Forecaster:
 
         Raises:
             RunError: The dataset does not fit the run, or the run has no alignment.
-            ValueError: A time, node, `topk` or `layer` is out of range, or there is no node.
+            ValueError: A time, node, `topk` or `layer` is out of range, `topk` is no whole number,
+                or there is no node.
         """
         if self.config.model.sources == "own":
             raise RunError(
@@ -185,6 +186,7 @@ class Forecaster:
                 f"layer must be between 0 and {model.num_decoder_layers - 1}, or -1 for the last; "
                 f"got {layer}. Choose one of the run's decoder layers."
             )
+        topk = _whole_topk(topk)
         query = self.indices(nodes if nodes is not None else self.data.nodes)
         hidden = self.indices(mask_nodes) if len(mask_nodes) else []
         windows, starts, last_steps = self._cut(dataset, [time])
@@ -272,7 +274,7 @@ class Forecaster:
         """
         self.data.check(dataset)
         data = self.config.data
-        last_steps = self._origins(dataset, times)
+        last_steps = find_origins(dataset, times, history_steps=data.history_steps)
         starts = last_steps - data.history_steps + 1
         # One step more, because a dataset has at least two.
         first = max(0, int(starts.min()) - 1)
@@ -290,39 +292,16 @@ class Forecaster:
             device=self.device,
         )
 
-    def _origins(self, dataset: xr.Dataset, times: Sequence[Any] | np.ndarray | None) -> np.ndarray:
-        """Give the step of each forecast origin in the series."""
-        history = self.config.data.history_steps
-        known = pd.DatetimeIndex(dataset["time"].values)
-        if len(known) < history:
-            raise ValueError(
-                "The series must be at least as long as the history; got "
-                f"{len(known)} steps with history_steps={history}. Load a longer series."
-            )
-        given = np.atleast_1d(np.asarray(known[-1:] if times is None else times))
-        if given.size == 0:
-            raise ValueError(
-                "times must hold at least one forecast origin; got none. "
-                "Pass times of the dataset, or None for its last one."
-            )
-        last = known.get_indexer(pd.DatetimeIndex([_time_stamp(time) for time in given.ravel()]))
-        bad = np.flatnonzero(last < history - 1)
-        if bad.size:
-            raise ValueError(
-                f"A forecast origin must be a time of the dataset with {history} "
-                f"steps of history, {known[history - 1]} to {known[-1]}; got "
-                f"{given.ravel()[bad[0]]}. Choose a time in that range."
-            )
-        return last
 
-
-def _time_stamp(time: Any) -> Any:
-    """Read a time, NaT where it cannot be read or names a time zone."""
-    try:
-        stamp = pd.Timestamp(str(time) if isinstance(time, str) else time)  # numpy's text as text
-    except (TypeError, ValueError):
-        return pd.NaT
-    return stamp if stamp.tzinfo is None else pd.NaT
+def _whole_topk(topk: object) -> int | None:
+    if topk is None:
+        return None
+    if isinstance(topk, int | np.integer) and not isinstance(topk, bool) and topk >= 1:
+        return int(topk)
+    raise ValueError(
+        f"topk must be a whole number, at least 1; got {topk!r}. Pass for example topk=8, or "
+        "leave it out to keep as many sources as in training."
+    )
 
 
 def hide(batch: Batch, nodes: Sequence[int], steps: Sequence[int]) -> Batch:

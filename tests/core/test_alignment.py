@@ -360,7 +360,7 @@ def test_nothing_observed_gives_zeros_and_finite_gradients(selection, backend):
 def test_k_outside_the_sources_is_refused(topk):
     sentence = (
         rf"topk must be between 1 and the number of sources; got topk={topk} with 50 sources "
-        r"\(5 steps x 10 other nodes\)\. Lower topk or pass a longer history"
+        rf"\(5 steps x 10 other nodes\)\. {'Lower topk or pass a' if topk > 0 else 'Raise topk'}"
     )
     with pytest.raises(ValueError, match=sentence):
         _align(_inputs(), Selection(topk=topk))

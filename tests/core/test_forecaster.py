@@ -1,14 +1,17 @@
 """Forecasts and alignments of a trained run: no peeking, switches, and refused questions."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import HISTORY, HORIZON, NODES, SOURCES, dataset_of, rhythm
 
-from sttrans_core.forecaster import load_run
+from sttrans_core.forecaster import Forecaster, load_run
 from sttrans_core.runs import RunError
 from sttrans_core.schema import SchemaError
 
@@ -153,7 +156,7 @@ def test_an_origin_without_history_is_refused(trained, series, step):
         trained.align(series, _at(series, step))
 
 
-@pytest.mark.parametrize("time", ["2024-01-01T00:31", "2030-01-01", "2024-01-01T16:35"])
+@pytest.mark.parametrize("time", ["2023-12-31T23:59", "2030-01-01", "2024-01-01T16:35"])
 def test_an_origin_outside_the_dataset_is_refused(trained, series, time):
     sentence = rf"origin must be a time of the dataset .*; got {time[:10]}.*Choose a time in that"
     with pytest.raises(ValueError, match=sentence):
@@ -176,15 +179,39 @@ def test_steps_outside_the_history_are_refused(trained, series, step):
         trained.align(series, _at(series, 50), mask_steps=[step])
 
 
-@pytest.mark.parametrize("topk", [0, SOURCES + 1])
-def test_k_outside_the_sources_is_refused(trained, series, topk):
-    sentence = rf"topk must be between 1 and the number of sources; got topk={topk} with 70 sources"
+def test_more_than_the_sources_is_refused(trained, series):
+    sentence = r"topk must be between 1 and the number of sources; got topk=71 with 70 .*Lower topk"
     with pytest.raises(ValueError, match=sentence):
-        trained.align(series, _at(series, 50), topk=topk)
+        trained.align(series, _at(series, 50), topk=SOURCES + 1)
+
+
+@pytest.mark.parametrize("topk", [0, -1, True, 2.5, "8", np.float64(8)])
+def test_k_that_is_no_whole_number_from_1_is_refused(topk, trained, series):
+    align = inspect.unwrap(Forecaster.align)  # without the type checks of the tests
+    sentence = r"topk must be a whole number, at least 1; got .*\. Pass for example topk=8"
+    with pytest.raises(ValueError, match=sentence) as caught:
+        align(trained, series, _at(series, 50), topk=topk)
+    assert f"got {topk!r}." in str(caught.value)
+
+
+def test_k_may_be_a_number_of_numpy(trained, series):
+    align = inspect.unwrap(Forecaster.align)
+    with torch.no_grad():
+        alignment = align(trained, series, _at(series, 50), ["s4"], topk=np.int64(3))
+    assert alignment.sizes["source"] == 3
 
 
 def _other_nodes(series):
     return series.assign_coords(node=[f"t{i}" for i in range(NODES)])
+
+
+def _one_renamed(series):
+    return series.assign_coords(node=["new", *series["node"].values[1:]])
+
+
+def _one_more(series):
+    more = series.isel(node=[0]).assign_coords(node=["new"])
+    return xr.concat([series, more], dim="node")
 
 
 def _fewer_nodes(series):
@@ -223,7 +250,10 @@ def test_places_may_be_written_in_another_turn(trained, series):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (_other_nodes, r"run's 11 nodes in the same order; got 11 nodes with 't0'\. Select"),
+        (_other_nodes, r"hold the 11 sensors that the run was trained on, .* 's0'; got 0 of them"),
+        (_other_nodes, r"and others, such as 't0'\. A run knows its own sensors only: train"),
+        (_one_renamed, r"11 sensors .*; got 10 of them and others, such as 'new'\. A run knows"),
+        (_one_more, r"run's 11 nodes in the same order; got 12 nodes with 'new'\. Select dataset"),
         (_fewer_nodes, r"run's 11 nodes in the same order; got 5 nodes without 's5'\. Pass"),
         (_another_order, r"same order; got 11 nodes in another order\. Reorder them with dataset"),
         (_moved, r"where they were in training; got 's4' at 40\.0040, 5\.1602 instead of 40\.0040"),
@@ -264,12 +294,54 @@ def test_one_text_is_no_list_of_places(trained, series):
             trained.align(series, _at(series, 50), **arguments)
 
 
-@pytest.mark.parametrize("time", ["yesterday", None, "2024-01-01T08:00+01:00"])
-def test_a_time_that_cannot_be_read_is_refused(time, trained, series):
-    with pytest.raises(
-        ValueError, match=rf"must be a time of the dataset .*; got {time}".replace("+", ".")
-    ):
+@pytest.mark.parametrize(
+    ("time", "got"),
+    [
+        ("yesterday", "'yesterday'"),
+        ("", "''"),
+        (None, "None"),
+        (1500, "1500"),
+        (15.0, "15.0"),
+        (np.datetime64("NaT"), "None"),
+        (True, "True"),
+    ],
+)
+def test_what_is_no_time_is_refused(time, got, trained, series):
+    sentence = (
+        rf"A forecast origin must be a time; got {got}, which is none\. Write it as in "
+        r"'2024-01-01T16:30:00', or take one from dataset\['time'\]\.values"
+    )
+    with pytest.raises(ValueError, match=sentence):
         trained.forecast(series, [time])
+    with pytest.raises(ValueError, match=sentence):
+        trained.align(series, time)
+
+
+@pytest.mark.parametrize("kind", [str, pd.Timestamp])
+def test_a_time_with_a_zone_is_refused(kind, trained, series):
+    sentence = r"must be without a time zone, .*; got 2024-01-01.08:00.*\+01:00\. Convert it"
+    with pytest.raises(ValueError, match=sentence):
+        trained.forecast(series, [kind("2024-01-01T08:00+01:00")])
+
+
+@pytest.mark.parametrize(
+    ("time", "nearest"),
+    [
+        ("2024-01-01T12:03", "12:05:00"),
+        ("2024-01-01T12:02", "12:00:00"),
+        ("2024-01-01T00:31", "00:30:00"),  # the first with 7 steps of history
+        ("2024-01-01T16:29:59", "16:30:00"),
+    ],
+)
+def test_a_time_between_two_steps_names_the_nearest(time, nearest, trained, series):
+    sentence = (
+        rf"must be one of the dataset's time stamps, every 5min; got {time}, which lies between "
+        rf"two\. The nearest one is 2024-01-01 {nearest}\."
+    )
+    with pytest.raises(ValueError, match=sentence):
+        trained.forecast(series, [_at(series, 50), time])
+    with pytest.raises(ValueError, match=sentence):
+        trained.align(series, time)
 
 
 def test_an_outage_can_be_forecast(trained, series):
