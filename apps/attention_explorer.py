@@ -118,6 +118,8 @@ class Explorer:
                 except Exception as error:  # noqa: BLE001 - a damaged file must not end the page
                     self.state.problem = describe(error)
                     self.state.go_back()
+                    # Nothing is left to compute again, which would take the message away.
+                    self._again = self._again and self.state.needs_update()
                 else:
                     if not self._again:
                         with pn.io.hold(freeze=True):

@@ -269,3 +269,19 @@ def test_a_link_is_restored_and_nonsense_is_told(explorer):
     explorer.sees("which is not there; showing node=")
     explorer.until(lambda: "20\N{EN DASH}30 min ahead" in str(explorer.cube()).replace("<br>", " "))
     explorer.until(lambda: explorer.page.locator("td.rank").count() == 5)
+
+
+def test_what_is_not_there_is_told_and_the_selection_stays(explorer):
+    explorer.open("?run=full")
+    explorer.choose("Data", "PEMS-BAY")
+    explorer.sees("must be on this machine")
+    data = explorer.page.get_by_role("combobox", name=re.compile("^Data\\b"))
+    explorer.until(lambda: "Simulated freeway" in data.inner_text())
+
+
+def test_the_time_slider_reaches_the_last_step(explorer):
+    explorer.open("?run=full")
+    explorer.page.get_by_role("slider", name="Forecast made at").focus()
+    explorer.page.keyboard.press("End")
+    explorer.sees("2024-01-09 23:55")
+    explorer.until(lambda: "step=2015" in explorer.page.url)
