@@ -1,13 +1,24 @@
 """The command line: train, evaluate, forecast, align, download, list."""
 
 import json
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import typer
+
+from sttrans_core.cli_support import (
+    Interrupted,
+    StopOnSignal,
+    check_output,
+    hit_lines,
+    load_named,
+    load_series,
+    os_sentence,
+    score_lines,
+    shell_command,
+    write_netcdf,
+)
 
 __all__ = ["main"]
 
@@ -20,9 +31,17 @@ app = typer.Typer(
 )
 
 DataPath = Annotated[
-    Path | None, typer.Option("--path", help="File or folder of the dataset; else searched for.")
+    Path | None,
+    typer.Option(
+        "--path",
+        help="File or folder of a registered dataset, else searched for; with a run on own "
+        "sensors, the new place of its .nc file.",
+    ),
 ]
 RunDir = Annotated[Path, typer.Option("--run-dir", help="Folder of the run.")]
+Time = Annotated[
+    str | None, typer.Option(help="Forecast origin, as in 2012-03-05T08:00; the last step.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="A field to replace, for example train.epochs=3; repeatable."),
@@ -33,7 +52,12 @@ Set = Annotated[
 def train(
     run_dir: RunDir,
     dataset: Annotated[
-        str | None, typer.Option(help="Registered dataset.", show_default="simulated-freeway")
+        str | None,
+        typer.Option(
+            help="Registered dataset, or own sensors: a .nc file saved in Python with "
+            "from_table(...).to_netcdf('own.nc').",
+            show_default="simulated-freeway",
+        ),
     ] = None,
     path: DataPath = None,
     preset: Annotated[
@@ -46,26 +70,31 @@ def train(
         Path | None, typer.Option(help="A config.json instead of preset and variant.")
     ] = None,
     set_: Set = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run, by its own configuration."),
+    ] = False,
     score: Annotated[bool, typer.Option(help="Score the test part at the end.")] = True,
 ) -> None:
     """Train a model; Ctrl-C or SIGTERM stops it so that --resume can go on."""
     from sttrans_core.config import ExperimentConfig
-    from sttrans_core.data import load_dataset
     from sttrans_core.evaluation import evaluate, evaluate_hits
     from sttrans_core.runs import RunFolder
     from sttrans_core.training import train as run_training
 
+    asked = RunFolder(run_dir).check_resumable() if resume else None
     if config is not None:
         _refuse_beside_config(dataset=dataset, preset=preset, variant=variant)
-        experiment = ExperimentConfig.parse(_read_json(config))
+    elif not (dataset or preset or variant):
+        config = asked
+    if config is not None:
+        experiment = ExperimentConfig.parse(_read_json(config)).replace(_settings(set_ or []))
+        series = load_series(experiment, path)
     else:
-        experiment = ExperimentConfig.preset(
-            preset or "small", dataset=dataset or "simulated-freeway"
-        ).variant(variant or "full")
-    experiment = experiment.replace(_settings(set_ or []))
-    series = load_dataset(experiment.data.dataset, path=path)
-    with _StopOnSignal() as stop:
+        named = ExperimentConfig.preset(preset or "small", dataset=dataset or "simulated-freeway")
+        experiment = named.variant(variant or "full").replace(_settings(set_ or []))
+        series = load_named(experiment, path)
+    with StopOnSignal() as stop:
         forecaster = run_training(
             experiment,
             run_dir=run_dir,
@@ -76,7 +105,9 @@ def train(
             on_epoch=_tell,
         )
         if RunFolder(run_dir).read_json("status.json")["state"] == "stopped":
-            typer.echo(f"Stopped. Go on with --resume --run-dir {run_dir}")
+            more = () if score else ("--no-score",)
+            command = shell_command("train", "--resume", "--run-dir", run_dir, *more, path=path)
+            typer.echo(f"Stopped. Go on with: {command}")
             raise typer.Exit(3)
         if not score:
             return
@@ -84,12 +115,11 @@ def train(
             stop.raise_from_now_on()
             scores = evaluate(forecaster, series, write=True)
             hits = evaluate_hits(forecaster, series, write=True)
-        except _Interrupted as error:
-            typer.echo(
-                f"Trained, but not scored. Score it with evaluate --write --run-dir {run_dir}"
-            )
+        except Interrupted as error:
+            command = shell_command("evaluate", "--write", "--run-dir", run_dir, path=path)
+            typer.echo(f"Trained, but not scored. Score it with: {command}")
             raise typer.Exit(3) from error
-    typer.echo(_score_lines(scores) + _hit_lines(hits))
+    typer.echo(score_lines(scores) + hit_lines(hits))
 
 
 def _refuse_beside_config(**options: str | None) -> None:
@@ -130,43 +160,51 @@ def evaluate(
         forecaster, series, part=part, over=over, missing=missing, write=write  # type: ignore[arg-type]
     )  # fmt: skip
     hits = evaluate_hits(forecaster, series, part=part, write=write)  # type: ignore[arg-type]
-    typer.echo(_score_lines(scores) + _hit_lines(hits))
+    typer.echo(score_lines(scores) + hit_lines(hits))
 
 
 @app.command()
 def forecast(
     run_dir: RunDir,
-    output: Annotated[Path, typer.Option(help="NetCDF file to write.")],
+    output: Annotated[Path, typer.Option(help="NetCDF file to write, ending in .nc.")],
     path: DataPath = None,
-    time: Annotated[str | None, typer.Option(help="Forecast origin; the last step.")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Forecast origin, as in 2012-03-05T08:00; the last step.")
+    ] = None,
 ) -> None:
     """Write a labelled forecast as NetCDF."""
-    _check_output(output)
+    check_output(output)
     forecaster, series = _load(run_dir, path)
-    forecaster.forecast(series, None if time is None else [time]).to_netcdf(output)
+    write_netcdf(forecaster.forecast(series, None if time is None else [time]), output)
     typer.echo(f"Wrote {output}")
 
 
 @app.command()
 def align(
     run_dir: RunDir,
-    output: Annotated[Path, typer.Option(help="NetCDF file to write.")],
+    output: Annotated[Path, typer.Option(help="NetCDF file to write, ending in .nc.")],
     path: DataPath = None,
-    time: Annotated[str | None, typer.Option(help="Forecast origin; the last step.")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Forecast origin, as in 2012-03-05T08:00; the last step.")
+    ] = None,
     node: Annotated[list[str] | None, typer.Option(help="Target place; repeatable.")] = None,
     topk: Annotated[int | None, typer.Option(help="Sources to keep; as trained.")] = None,
 ) -> None:
     """Write the alignment of one forecast as NetCDF."""
-    _check_output(output)
+    check_output(output)
     forecaster, series = _load(run_dir, path)
     origin = series["time"].values[-1] if time is None else time
-    forecaster.align(series, origin, node or None, topk=topk).to_netcdf(output)
+    write_netcdf(forecaster.align(series, origin, node or None, topk=topk), output)
     typer.echo(f"Wrote {output}")
 
 
 @app.command()
-def download(dataset: Annotated[str, typer.Argument(help="Registered dataset.")]) -> None:
-    """Fetch a dataset into the user cache, or find it there."""
+def download(
+    dataset: Annotated[
+        str, typer.Argument(help="Registered dataset; of a .nc file only the card is shown.")
+    ],
+) -> None:
+    """Fetch a dataset into the user cache, or find it there, and show its card."""
     from sttrans_core.data import data_card, load_dataset
 
     typer.echo(data_card(load_dataset(dataset)).to_string())
@@ -182,6 +220,7 @@ def list_() -> None:
     typer.echo("Datasets")
     for name, card in list_datasets().items():
         typer.echo(f"  {name:20} {card['title']}")
+    typer.echo(f"  {'FILE.nc':20} Own sensors, saved with from_table(...).to_netcdf('FILE.nc')")
     typer.echo("Variants")
     for name, variant in VARIANTS.items():
         typer.echo(f"  {name:20} {variant.question}")
@@ -190,56 +229,11 @@ def list_() -> None:
         typer.echo(f"  {name:20} {', '.join(variants)}")
 
 
-class _Interrupted(Exception):  # noqa: N818 - not an error
-    """A signal came while nothing asks whether to stop."""
-
-
-class _StopOnSignal:
-    """Says yes once SIGINT or SIGTERM has come; gives the signals back at the end."""
-
-    def __init__(self) -> None:
-        self.requested = self._raising = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self.requested = True
-        if self._raising:
-            raise _Interrupted
-
-    def raise_from_now_on(self) -> None:
-        """Interrupt what runs instead of waiting to be asked, also for a signal that has come."""
-        self._raising = True
-        if self.requested:
-            raise _Interrupted
-
-    def __call__(self) -> bool:
-        return self.requested
-
-
-def _check_output(path: Path) -> None:
-    if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(
-            f"--output must be a file in a folder that is there; got {path}. Make the folder "
-            "first, or choose another."
-        )
-
-
 def _load(run_dir: Path, path: Path | None) -> tuple[Any, Any]:
-    from sttrans_core.data import load_dataset
     from sttrans_core.forecaster import load_run
 
     forecaster = load_run(run_dir)
-    return forecaster, load_dataset(forecaster.config.data.dataset, path=path)
+    return forecaster, load_series(forecaster.config, path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -278,51 +272,13 @@ def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         )
 
 
-def _score_lines(scores: Any) -> str:
-    lines = [f"{scores.attrs['title']}: {scores.attrs['protocol']}"]
-    header = f"{'MAE / RMSE / MAPE %':28}"
-    minutes = scores["lead_minutes"].values
-    steps = [i for i in range(len(minutes)) if i + 1 in (1, 3, 6, 12)] or [0]
-    lines.append(header + "".join(f"{minutes[i]:>17.0f} min" for i in steps) + f"{'mean':>12}")
-    for name in scores["model"].values:
-        row = scores.sel(model=name)
-        cells = [
-            "/".join(f"{float(row[m][i]):.2f}" for m in ("mae", "rmse", "mape")) for i in steps
-        ]
-        mean = f"{float(row['mae'].mean()):.3f}"
-        lines.append(f"{name:28}" + "".join(f"{cell:>21}" for cell in cells) + f"{mean:>12}")
-    return "\n".join(lines)
-
-
-def _hit_lines(hits: Any) -> str:
-    if hits is None or hits.num_scored == 0:
-        return ""
-    top = hits.by_regime.attrs["top"]
-    lines = [f"\nCongested targets with a true cause among their Top-{top}, of {hits.num_scored}"]
-    for name, label in (("hit_rate", "alignment"), ("nearest", "nearest"), ("chance", "chance")):
-        each = hits.by_regime[name].sel(regime="congested").values
-        cells = "".join(f"{share:>8.1%}" for share in each)
-        lines.append(f"{label:28}{getattr(hits, name):>8.1%}  by segment{cells}")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Run the command line; a bad input ends with one sentence instead of a traceback."""
     try:
         app()
     except OSError as error:
-        typer.echo(f"Error: {_os_sentence(error)}", err=True)
+        typer.echo(f"Error: {os_sentence(error)}", err=True)
         raise SystemExit(2) from error
     except ValueError as error:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from error
-
-
-def _os_sentence(error: OSError) -> str:
-    """Tell what the system refused; our own messages have no error number and stay as they are."""
-    if error.errno is None:
-        return str(error)
-    return (
-        f"Files must be readable and writable; got {error.strerror!r} for {error.filename}. "
-        "Check the path, its rights and the space left."
-    )

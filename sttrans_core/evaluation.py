@@ -1,7 +1,7 @@
 """Scores of a forecaster beside the baselines, with every choice of the protocol named."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -53,9 +53,11 @@ def evaluate(
 
     Raises:
         RunError: The dataset does not fit the run.
-        ValueError: It holds other readings than the run's series, and the part overlaps the
-            period that the run was trained on. (Simulated months may share dates.)
+        ValueError: `part`, `over` or `missing` is none of its choices; or the dataset holds other
+            readings than the run's series, and the part overlaps the period that the run was
+            trained on. (Simulated months may share dates.)
     """
+    _check_choices(part=part, over=over, missing=missing)
     windows = forecaster.windows(dataset)
     data = forecaster.config.data
 
@@ -82,6 +84,16 @@ def evaluate(
     if write and forecaster.run_dir is not None:
         write_scores(scores, forecaster.run_dir / "scores.csv")
     return scores
+
+
+def _check_choices(**choices: object) -> None:
+    known = {"part": Part, "over": Over, "missing": Missing}
+    for name, value in choices.items():
+        if value not in get_args(known[name]):
+            raise ValueError(
+                f"{name} must be one of {', '.join(get_args(known[name]))}; got {value!r}. "
+                "Choose one of them."
+            )
 
 
 def _origin(forecaster: Forecaster, dataset: xr.Dataset, part: Part) -> str:
@@ -146,8 +158,10 @@ def evaluate_baselines(
 
     Raises:
         SchemaError: The dataset does not keep the contract.
-        ValueError: The series is too short for the windows.
+        ValueError: The series is too short for the windows, or `part`, `over` or `missing` is none
+            of its choices.
     """
+    _check_choices(part=part, over=over, missing=missing)
     check_dataset(dataset)
     parts = split_windows(
         dataset.sizes["time"], history_steps=history_steps, horizon_steps=horizon_steps, split=split
@@ -190,6 +204,7 @@ def evaluate_hits(
         RunError: The dataset does not fit the run.
         ValueError: As in `evaluate`.
     """
+    _check_choices(part=part)
     if not has_truth(dataset) or forecaster.config.model.sources == "own":
         return None
     _origin(forecaster, dataset, part)

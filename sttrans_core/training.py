@@ -15,8 +15,9 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from sttrans_core.checkpoint import CHECKPOINT, Progress, load_checkpoint, save_checkpoint
-from sttrans_core.config import ExperimentConfig
+from sttrans_core.config import ConfigError, ExperimentConfig
 from sttrans_core.conformal import conformal_bands
+from sttrans_core.data.saved import absolute_name
 from sttrans_core.data.windows import Split, Windows
 from sttrans_core.devices import pick_device
 from sttrans_core.fitted import FittedData
@@ -42,31 +43,38 @@ def train(
 ) -> Forecaster:
     """Train a model and leave a run folder behind.
 
+    The folder holds no scores until `evaluate(forecaster, dataset, write=True)` has written them.
+
     Args:
-        config: The experiment.
+        config: The experiment; where its dataset is a `.nc` file, the run keeps the whole path.
         run_dir: Folder of the run; it must not hold another run unless `resume` is set.
         dataset: The series; loaded by `config.data.dataset` where it is None.
         on_epoch: Called after each epoch with its line of `history.jsonl`.
         should_stop: Asked at every step until the run is finished; when it says yes, the run is
             left so that it can be resumed.
-        resume: Go on from the last finished epoch of an interrupted run.
+        resume: Go on from the last finished epoch of an interrupted run, which the folder must
+            hold; one that was stopped in its first epoch begins it anew.
         progress: Show a progress bar, in a terminal or a notebook.
 
     Returns:
         The forecaster with the best weights so far.
 
     Raises:
-        RunError: The folder cannot be written, holds another run, or does not fit on resuming; or
-            the training diverges.
+        ConfigError: `config` is no `ExperimentConfig`.
+        RunError: The folder cannot be written, holds another run, or holds none or another one on
+            resuming; or the training diverges.
         SchemaError: The dataset does not keep the contract.
         ValueError: The series is too short for the windows, a part of it holds no reading, or the
             model or the device does not fit.
     """
+    config = _checked(config)
+    folder = RunFolder(run_dir)
+    if resume:
+        folder.check_resumable()
     if dataset is None:
         from sttrans_core.data import load_dataset
 
         dataset = load_dataset(config.data.dataset)
-    folder = RunFolder(run_dir)
     fitted, split = FittedData.fit(dataset, config)
     _refuse_another_run(folder, config, fitted, resume=resume)
     _keep_freed_memory()
@@ -82,6 +90,17 @@ def train(
         trainer.status("failed", message=f"{type(error).__name__}: {error}")
         raise
     return trainer.forecaster()
+
+
+def _checked(config: Any) -> ExperimentConfig:
+    """Refuse what is no configuration, and name a saved dataset so that any folder finds it."""
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigError(
+            f"config must be an ExperimentConfig; got {config!r}. "
+            "Build one, for example with ExperimentConfig.preset('small', dataset=...)."
+        )
+    name = absolute_name(config.data.dataset)
+    return config.replace({"data": {"dataset": name}}) if name != config.data.dataset else config
 
 
 def _refuse_another_run(

@@ -128,8 +128,14 @@ def test_list_and_download_name_what_there_is():
         (["--set", "training.epochs=3"], "known fields only; got 'training'"),
         (["--set", "epochs=3"], "--set must be section.field=value; got 'epochs=3'. Write for"),
         (["--set", "train.epochs"], "--set must be section.field=value; got 'train.epochs'"),
-        (["--set", "train.epochs=many"], "train.epochs must be valid"),
-        (["--set", "train.epochs=0"], "greater than or equal to 1; got 0"),
+        (
+            ["--set", "train.epochs=many"],
+            "epochs must be a whole number, at least 1; got 'many",
+        ),
+        (
+            ["--set", "train.epochs=0"],
+            "epochs must be a whole number, at least 1; got 0. The",
+        ),
         (["--set", "data.history_steps=400"], "got 199 steps with history_steps=400"),
         (["--set", "model.topk=1000"], "topk must be at most the number of sources; got topk=1000"),
     ],
@@ -150,8 +156,17 @@ def test_a_bad_training_command_ends_with_one_sentence(
         (["evaluate", "--over", "all"], "--over must be one of step, prefix; got 'all'. Choose"),
         (["evaluate", "--missing", "no"], "--missing must be one of ignore, as_zero; got 'no'"),
         (["forecast", "--output", "x.nc", "--time", "2031-01-01"], "origin must be a time of the"),
+        (
+            ["forecast", "--output", "x.nc", "--time", "tomorrow"],
+            "be a time; got 'tomorrow'",
+        ),
+        (["align", "--output", "x.nc", "--time", "2024-01-01 12:03"], "is 2024-01-01 12:05:00."),
         (["align", "--output", "x.nc", "--node", "x1"], "Nodes must be ids of the run; got 'x1'"),
-        (["align", "--output", "x.nc", "--topk", "0"], "topk must be between 1 and the number of"),
+        (
+            ["align", "--output", "x.nc", "--topk", "0"],
+            "a whole number, at least 1; got 0",
+        ),
+        (["align", "--output", "x.nc", "--topk", "71"], "topk must be between 1 and the number of"),
     ],
 )
 def test_a_bad_question_ends_with_one_sentence(
@@ -198,6 +213,71 @@ def test_an_output_without_a_folder_is_refused(command, monkeypatch, capsys, run
         assert f"--output must be a file in a folder that is there; got {output}. Make the" in line
 
 
+@pytest.mark.parametrize("command", ["forecast", "align"])
+def test_an_output_of_another_kind_is_refused(command, monkeypatch, capsys, run_copy, tmp_path):
+    output = tmp_path / "my f.txt"
+    line = _refused(monkeypatch, capsys, command, "--run-dir", run_copy, "--output", output)
+    assert f"--output must end in .nc, since NetCDF is what is written; got {output}" in line
+    assert f"Write for example --output '{tmp_path}/my f.nc'." in line
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("command", ["forecast", "align"])
+def test_an_output_that_cannot_be_written_is_refused_first(
+    command, monkeypatch, capsys, tmp_path, asked
+):
+    # /proc takes no files from anybody; the run, which is not there, is not even looked for.
+    for output in ("/proc/x.nc", tmp_path / "taken.nc"):
+        (tmp_path / "taken.nc").touch()
+        monkeypatch.setattr("os.access", lambda _, mode: mode != os.W_OK)
+        run = ("--run-dir", tmp_path / "none", "--output", output)
+        line = _refused(monkeypatch, capsys, command, *run)
+        assert f"--output must be a file that can be written; got {output} (" in line
+        assert line.endswith("Choose another folder, or free this one.")
+    assert asked == []
+    assert contents(tmp_path) == {"taken.nc": b""}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            OSError(
+                28, "Unable to synchronously create file (unable to truncate: name = 'x.nc', "
+                "errno = 28, error message = 'No space left on device', flags = 13)",
+            ),
+            "No space left on device",
+        ),
+        (OSError("Can't write data (file write failed)"), "HDF5 failed"),
+    ],
+)  # fmt: skip
+def test_what_hdf5_says_becomes_one_sentence(
+    error, reason, monkeypatch, capsys, run_copy, tmp_path
+):
+    def fail(self, path, **options):
+        Path(path).touch()
+        raise error
+
+    (tmp_path / "f.nc").write_text("before")
+    monkeypatch.setattr("xarray.Dataset.to_netcdf", fail)
+    run = ("forecast", "--run-dir", run_copy, "--output", tmp_path / "f.nc")
+    line = _refused(monkeypatch, capsys, *run)
+    got = f"--output must be a file that can be written; got {tmp_path / 'f.nc'} ({reason}). Check"
+    assert got in line
+    assert [path.name for path in tmp_path.glob("*.nc*")] == ["f.nc"]
+    assert not list(tmp_path.glob(".f.nc*"))
+    assert (tmp_path / "f.nc").read_text() == "before"
+
+
+def test_a_refusal_without_a_file_names_none(monkeypatch, capsys, run_copy):
+    def full(self, *args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pandas.DataFrame.to_csv", full)
+    line = _refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy, "--write")
+    assert "got 'No space left on device'. Check the path" in line
+
+
 def test_what_the_system_refuses_is_one_sentence(monkeypatch, capsys, run_copy):
     def full(self, *args, **options):
         raise OSError(28, "No space left on device", "scores.csv")
@@ -236,7 +316,8 @@ def test_a_signal_after_the_last_epoch_leaves_a_run_that_can_go_on(monkeypatch, 
     before = signal.getsignal(signal.SIGTERM)
     code, output = _train_until(monkeypatch, tmp_path, "sttrans_core.training.conformal_bands")
     assert code == 3
-    assert f"Stopped. Go on with --resume --run-dir {tmp_path}" in output
+    command = f"python -m sttrans_core train --resume --run-dir {tmp_path}"
+    assert f"Stopped. Go on with: {command}\n" in output
     folder = RunFolder(tmp_path)
     assert (folder.read_json("status.json")["state"], len(folder.history())) == ("stopped", 2)
     assert signal.getsignal(signal.SIGTERM) is before
@@ -246,7 +327,8 @@ def test_a_signal_after_the_last_epoch_leaves_a_run_that_can_go_on(monkeypatch, 
 def test_a_signal_while_scoring_leaves_a_finished_run(monkeypatch, tmp_path):
     code, output = _train_until(monkeypatch, tmp_path, "sttrans_core.evaluation.evaluate")
     assert code == 3
-    assert f"Trained, but not scored. Score it with evaluate --write --run-dir {tmp_path}" in output
+    command = f"python -m sttrans_core evaluate --write --run-dir {tmp_path}"
+    assert f"Trained, but not scored. Score it with: {command}\n" in output
     assert RunFolder(tmp_path).read_json("status.json")["state"] == "finished"
     assert load_run(tmp_path).scores is None
 
@@ -270,12 +352,6 @@ def test_epochs_are_told_as_they_end(tmp_path):
     finally:
         process.kill()
         process.communicate()
-
-
-def test_a_time_that_cannot_be_read_is_refused(monkeypatch, capsys, run_copy, tmp_path):
-    command = ("forecast", "--output", tmp_path / "x.nc", "--run-dir", run_copy)
-    line = _refused(monkeypatch, capsys, *command, "--time", "yesterday")
-    assert "origin must be a time of the dataset" in line
 
 
 def _wait_for(condition, *, seconds: float) -> None:
@@ -314,7 +390,8 @@ def test_a_signal_stops_a_training_that_can_go_on(number, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 3, errors
-    assert f"Stopped. Go on with --resume --run-dir {run_dir}" in output
+    command = f"python -m sttrans_core train --resume --run-dir {run_dir} --path {data}"
+    assert f"Stopped. Go on with: {command}\n" in output
     status = RunFolder(run_dir).read_json("status.json")
     rows = [json.loads(line) for line in history.read_text().splitlines()]
     assert status["state"] == "stopped"

@@ -1,5 +1,7 @@
 """Scores beside the baselines: protocol, pooling, files, and the published numbers."""
 
+import inspect
+import re
 import time
 
 import numpy as np
@@ -9,7 +11,7 @@ from small_runs import HISTORY, HORIZON, contents, dataset_of
 
 from sttrans_core.data import load_dataset
 from sttrans_core.data.windows import split_windows
-from sttrans_core.evaluation import evaluate, evaluate_baselines
+from sttrans_core.evaluation import evaluate, evaluate_baselines, evaluate_hits
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError
 from sttrans_core.schema import SchemaError
@@ -75,6 +77,22 @@ def test_scoring_writes_nothing_unless_asked(run_copy, series):
     before = contents(run_copy)
     evaluate(load_run(run_copy), series)
     assert contents(run_copy) == before
+
+
+@pytest.mark.parametrize(
+    ("function", "choice", "sentence"),
+    [
+        (evaluate, {"part": "tests"}, "part must be one of train, validation, test; got 'tests'"),
+        (evaluate, {"over": "all"}, "over must be one of step, prefix; got 'all'. Choose"),
+        (evaluate, {"missing": None}, "missing must be one of ignore, as_zero; got None. Choose"),
+        (evaluate_hits, {"part": 3}, "part must be one of train, validation, test; got 3. Choose"),
+        (evaluate_baselines, {"over": "all"}, "over must be one of step, prefix; got 'all'"),
+    ],
+)
+def test_other_choices_are_refused(function, choice, sentence, trained, series):
+    given = [series] if function is evaluate_baselines else [trained, series]
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        inspect.unwrap(function)(*given, **choice)  # without the type checks of the tests
 
 
 def test_another_dataset_is_refused(trained, series):

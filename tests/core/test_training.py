@@ -1,5 +1,6 @@
 """Training: learns what is there, stops when asked, goes on as if it had never stopped."""
 
+import inspect
 import math
 import time
 
@@ -10,6 +11,7 @@ import torch
 from small_runs import contents, dataset_of, rhythm, small_config
 
 from sttrans_core.checkpoint import Progress, load_checkpoint, save_checkpoint
+from sttrans_core.config import ConfigError
 from sttrans_core.evaluation import evaluate
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError, RunFolder
@@ -289,6 +291,35 @@ def test_resuming_with_another_configuration_or_data_is_refused(run_copy, series
     with pytest.raises(RunError, match="needs the data that the run was started with; got other"):
         train(small_config(), run_dir=run_copy, dataset=other, resume=True)
     assert contents(run_copy) == before
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_resuming_where_no_run_is_there_is_refused(is_there, series, tmp_path):
+    run_dir = tmp_path / "run"
+    if is_there:
+        run_dir.mkdir()
+        (run_dir / "train.log").touch()
+    before = contents(tmp_path)
+    sentence = rf"Resuming needs a run in its folder; got {run_dir}, which holds none\. Correct the"
+    with pytest.raises(RunError, match=sentence):
+        train(small_config(), run_dir=run_dir, dataset=series, resume=True)
+    assert contents(tmp_path) == before
+    assert run_dir.exists() == is_there
+
+
+def test_a_run_that_was_asked_for_and_never_began_is_begun(trained, series, tmp_path):
+    (tmp_path / "request.json").write_text(small_config().to_json())
+    begun = train(small_config(), run_dir=tmp_path, dataset=series, resume=True)
+    assert _without_times(begun.history) == _without_times(trained.history)
+    assert RunFolder(tmp_path).check_resumable() == tmp_path / "config.json"
+
+
+@pytest.mark.parametrize("config", ["small", None, {"train": {"epochs": 3}}])
+def test_what_is_no_configuration_is_refused(config, series, tmp_path):
+    sentence = r"config must be an ExperimentConfig; got .*\. Build one, for example with Experime"
+    with pytest.raises(ConfigError, match=sentence):
+        inspect.unwrap(train)(config, run_dir=tmp_path / "run", dataset=series)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("where", ["file", "below a file", "/proc"])

@@ -1,0 +1,269 @@
+"""What the commands share: series and files that are refused, signals, lines of text."""
+
+import os
+import re
+import shlex
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+import xarray as xr
+
+from sttrans_core.config import ExperimentConfig
+
+__all__ = [
+    "Interrupted",
+    "StopOnSignal",
+    "check_output",
+    "hit_lines",
+    "load_named",
+    "load_series",
+    "os_sentence",
+    "score_lines",
+    "shell_command",
+    "write_netcdf",
+]
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """A signal came while nothing asks whether to stop."""
+
+
+class StopOnSignal:
+    """Says yes once SIGINT or SIGTERM has come; gives the signals back at the end."""
+
+    def __init__(self) -> None:
+        self.requested = self._raising = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.requested = True
+        if self._raising:
+            raise Interrupted
+
+    def raise_from_now_on(self) -> None:
+        """Interrupt what runs instead of waiting to be asked, also for a signal that has come."""
+        self._raising = True
+        if self.requested:
+            raise Interrupted
+
+    def __call__(self) -> bool:
+        """Say whether to stop."""
+        return self.requested
+
+
+def load_named(config: ExperimentConfig, path: Path | None) -> xr.Dataset:
+    """Load the series of a new run.
+
+    Args:
+        config: The configuration, which names the dataset.
+        path: What `--path` says.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        ValueError: The name is unknown, or `--path` does not belong to it.
+        FileNotFoundError: There is no such file.
+    """
+    from sttrans_core.data import load_dataset
+    from sttrans_core.data.saved import is_saved
+
+    name = config.data.dataset
+    if path is not None and is_saved(path) and not is_saved(name):
+        raise ValueError(
+            f"--path must be a file of readings of {name}; got {path}, which is a dataset itself. "
+            f"Write {shlex.join(['--dataset', str(path)])} without --path."
+        )
+    return load_dataset(name, path=path)
+
+
+def load_series(config: ExperimentConfig, path: Path | None) -> xr.Dataset:
+    """Load the series of a run that is there; `--path` may name a saved dataset anew.
+
+    Args:
+        config: The configuration of the run.
+        path: What `--path` says.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        ValueError: The run's dataset has no name to load it by, or the file does not fit it.
+        FileNotFoundError: There is no such file.
+    """
+    from sttrans_core.data import list_datasets, load_dataset
+    from sttrans_core.data.saved import is_saved
+
+    name = config.data.dataset
+    if path is not None and is_saved(path):
+        return load_dataset(str(path))
+    if path is not None and is_saved(name):
+        raise ValueError(
+            f"--path must end in .nc for a run on a saved dataset, here {Path(name).name}; got "
+            f"{path}. Save the dataset with from_table(...).to_netcdf('own.nc') and name that file."
+        )
+    try:
+        return load_dataset(name, path=path)
+    except FileNotFoundError as error:
+        if not is_saved(name):
+            raise
+        raise FileNotFoundError(
+            f"The dataset of a run must be where it was at the training; got no file {name}. "
+            "Pass its new place with --path new.nc."
+        ) from error
+    except ValueError as error:
+        if is_saved(name) or name in list_datasets():
+            raise
+        raise ValueError(
+            "A run on a dataset that was handed over in Python needs that dataset as a file; got "
+            f"none for {name!r}. Save it with dataset.to_netcdf('own.nc') and pass --path own.nc."
+        ) from error
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that could not be written in the end, before anything is computed.
+
+    Args:
+        path: What `--output` says.
+
+    Raises:
+        ValueError: It is a folder, is in none or in one that cannot be written, or is no `.nc`.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(
+            f"--output must be a file in a folder that is there; got {path}. Make the folder "
+            "first, or choose another."
+        )
+    if path.suffix.lower() != ".nc":
+        raise ValueError(
+            f"--output must end in .nc, since NetCDF is what is written; got {path}. "
+            f"Write for example --output {shlex.quote(str(path.with_suffix('.nc')))}."
+        )
+    try:
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+        probe = _part(path)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--output must be a file that can be written; got {path} ({error.strerror}). "
+            "Choose another folder, or free this one."
+        ) from error
+
+
+def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    """Write a dataset, whole or not at all.
+
+    Args:
+        dataset: What to write.
+        path: A file that `check_output` has accepted.
+
+    Raises:
+        ValueError: The system refuses.
+    """
+    part = _part(path)
+    try:
+        dataset.to_netcdf(part, engine="h5netcdf")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        # HDF5 tells a page of what it did, with the system's own words in between.
+        said = re.search(r"error message = '([^']+)'", str(error))
+        raise ValueError(
+            f"--output must be a file that can be written; got {path} "
+            f"({said[1] if said else error.strerror or 'HDF5 failed'}). "
+            "Check the space left, or choose another folder."
+        ) from error
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def shell_command(*words: object, path: Path | None = None) -> str:
+    """Write a command that can be copied into a shell.
+
+    Args:
+        words: Command and options.
+        path: What `--path` said, to be said again.
+
+    Returns:
+        The whole line, quoted where it must be.
+    """
+    more = [] if path is None else ["--path", path]
+    return shlex.join(["python", "-m", "sttrans_core", *map(str, [*words, *more])])
+
+
+def score_lines(scores: xr.Dataset) -> str:
+    """Give scores as lines of text, a line a model.
+
+    Args:
+        scores: From `evaluate`.
+
+    Returns:
+        Lines under a header.
+    """
+    lines = [f"{scores.attrs['title']}: {scores.attrs['protocol']}"]
+    header = f"{'MAE / RMSE / MAPE %':28}"
+    minutes = scores["lead_minutes"].values
+    steps = [i for i in range(len(minutes)) if i + 1 in (1, 3, 6, 12)] or [0]
+    lines.append(header + "".join(f"{minutes[i]:>17.0f} min" for i in steps) + f"{'mean':>12}")
+    for name in scores["model"].values:
+        row = scores.sel(model=name)
+        cells = [
+            "/".join(f"{float(row[m][i]):.2f}" for m in ("mae", "rmse", "mape")) for i in steps
+        ]
+        mean = f"{float(row['mae'].mean()):.3f}"
+        lines.append(f"{name:28}" + "".join(f"{cell:>21}" for cell in cells) + f"{mean:>12}")
+    return "\n".join(lines)
+
+
+def hit_lines(hits: Any) -> str:
+    """Give hit rates as lines of text.
+
+    Args:
+        hits: From `evaluate_hits`.
+
+    Returns:
+        Lines after an empty one; no text where there is nothing to tell.
+    """
+    if hits is None or hits.num_scored == 0:
+        return ""
+    top = hits.by_regime.attrs["top"]
+    lines = [f"\nCongested targets with a true cause among their Top-{top}, of {hits.num_scored}"]
+    for name, label in (("hit_rate", "alignment"), ("nearest", "nearest"), ("chance", "chance")):
+        each = hits.by_regime[name].sel(regime="congested").values
+        cells = "".join(f"{share:>8.1%}" for share in each)
+        lines.append(f"{label:28}{getattr(hits, name):>8.1%}  by segment{cells}")
+    return "\n".join(lines)
+
+
+def os_sentence(error: OSError) -> str:
+    """Tell what the system refused; our own messages have no error number and stay as they are.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        One sentence of three parts.
+    """
+    if error.errno is None:
+        return str(error)
+    where = "" if error.filename is None else f" for {error.filename}"
+    return (
+        f"Files must be readable and writable; got {error.strerror!r}{where}. "
+        "Check the path, its rights and the space left."
+    )
