@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from html import escape
 
-import ipywidgets as widgets
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
@@ -12,6 +11,16 @@ from stviz.alignment_cube import plot_alignment_cube
 from stviz.labels import clock, describe_lead, pick, pick_time
 from stviz.tables import alignment_table
 from stviz.theme import Theme, get_theme
+
+try:
+    import anywidget  # noqa: F401 - what plotly's FigureWidget is made of
+    import ipywidgets as widgets
+except ModuleNotFoundError as error:
+    # Not that kind of error again: for that one the package names the extra of the drawings.
+    raise ImportError(
+        f"stviz.alignment_widget needs {error.name}, which is not installed. "
+        "Install the extra for notebooks: pip install 'sttrans[notebooks]'."
+    ) from error
 
 __all__ = ["alignment_widget"]
 
