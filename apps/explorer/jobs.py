@@ -189,11 +189,10 @@ class TrainingJobs:
 
     def _launch(self, name: str) -> None:
         folder = self.root / name
-        config = folder / "config.json"
-        if not config.exists():
-            config = folder / "request.json"
-        command = [sys.executable, "-m", "sttrans_core", "train", "--resume"]
-        command += ["--config", str(config), "--run-dir", str(folder)]
+        has_begun = (folder / "config.json").exists()
+        config = folder / ("config.json" if has_begun else "request.json")
+        command = [sys.executable, "-m", "sttrans_core", "train", "--config", str(config)]
+        command += ["--run-dir", str(folder), *(["--resume"] if has_begun else [])]
         with (folder / "train.log").open("ab") as log:
             # A session of its own: closing the browser or the server leaves it running.
             process = subprocess.Popen(  # noqa: S603 - our own command line

@@ -11,11 +11,12 @@ import panel_material_ui as pmui
 import param
 from panel.viewable import Viewer
 
+from explorer.catalog import find_runs
 from explorer.evidence import dataset_names
 from explorer.jobs import JobError, JobStatus, TrainingJobs
 from explorer.state import ExplorerState
 from explorer.views import Figure
-from sttrans_core import PRESETS, VARIANTS, ConfigError, ExperimentConfig
+from sttrans_core import PRESETS, VARIANTS, ConfigError, ExperimentConfig, list_datasets
 from stviz import plot_training
 from stviz.theme import get_theme
 
@@ -72,13 +73,21 @@ class TrainingPanel(Viewer):
         self.data = pmui.Select(
             label="Data", options=options, value=self.state.dataset_name, **FIELD
         )
-        self.preset = pmui.Select(label="Preset", options=list(PRESETS), value="small", **FIELD)
+        self.preset = pmui.Select(
+            label="Preset", options=list(PRESETS), value="small",
+            description="How large the model is; small trains on a laptop.", **FIELD,
+        )  # fmt: skip
         self.variant = pmui.Select(label="Variant", options=questions, value="full", **FIELD)
         self.epochs = pmui.IntInput(label="Epochs at most", value=10, start=1, end=1000, **FIELD)
-        self.batch = pmui.IntInput(label="Windows per step", value=32, start=1, end=1024, **FIELD)
+        self.batch = pmui.IntInput(
+            label="Windows per step", value=32, start=1, end=1024,
+            description="A window is one hour of history with the hour that follows; the weights "
+            "change after each step.", **FIELD,
+        )  # fmt: skip
         self.windows = pmui.IntInput(
-            label="Windows per epoch (0: all)", value=0, start=0, end=1_000_000, **FIELD
-        )
+            label="Windows per epoch (0: all)", value=0, start=0, end=1_000_000,
+            description="Fewer, chosen at random, make shorter epochs.", **FIELD,
+        )  # fmt: skip
         self.seed = pmui.IntInput(label="Seed", value=0, start=0, end=10**6, **FIELD)
         self.name_ = pmui.TextInput(label="Name of the run", **FIELD)
         self.start = pmui.Button(
@@ -176,7 +185,9 @@ class TrainingPanel(Viewer):
     def _show(self, status: JobStatus) -> None:
         self._seen = status
         colors = get_theme(self.state.theme)
-        words = [f"<b>{status.state}</b>", f"epoch {status.epoch} of {status.epochs}"]
+        words = [f"<b>{status.state}</b>"]
+        if status.epochs:
+            words.append(f"{max(status.epoch, len(status.history))} of {status.epochs} epochs done")
         if status.eta_seconds is not None:
             words.append(f"about {_duration(status.eta_seconds)} left")
         if status.device:
@@ -208,8 +219,11 @@ class TrainingPanel(Viewer):
         self.curve.draw()
 
     def _plot(self) -> hv.Overlay:
+        name = self._drawn[0]
+        dataset = next((run.dataset for run in find_runs(self.state.root) if run.name == name), "")
+        units = str(list_datasets().get(dataset, {}).get("units", ""))
         return plot_training(
-            self._history, title=self._drawn[0], theme=self.state.theme, width=None, height=300
+            self._history, units=units, title=name, theme=self.state.theme, width=None, height=300
         )
 
     def __panel__(self) -> pn.viewable.Viewable:

@@ -197,7 +197,7 @@ def test_one_figure_shows_all_epochs(panel, monkeypatch):
 
 def test_the_curve_is_drawn_at_a_bounded_rate_and_to_the_end(panel, monkeypatch):
     drawn = []
-    monkeypatch.setattr(panel.curve, "update", lambda: drawn.append(len(panel._history)))
+    monkeypatch.setattr(panel.curve, "draw", lambda: drawn.append(len(panel._history)))
     for epochs in range(1, 70):
         panel._draw_curve(status_after(epochs))
     assert drawn == [1]  # the others came within CURVE_SECONDS
