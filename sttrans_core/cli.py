@@ -82,11 +82,13 @@ def train(
     from sttrans_core.runs import RunFolder
     from sttrans_core.training import train as run_training
 
-    asked = RunFolder(run_dir).check_resumable() if resume else None
+    folder = RunFolder(run_dir)
+    if resume:
+        folder.check_resumable()
     if config is not None:
         _refuse_beside_config(dataset=dataset, preset=preset, variant=variant)
-    elif not (dataset or preset or variant):
-        config = asked
+    elif resume and not (dataset or preset or variant):
+        config = folder / "config.json"
     if config is not None:
         experiment = ExperimentConfig.parse(_read_json(config)).replace(_settings(set_ or []))
         series = load_series(experiment, path)
@@ -104,7 +106,7 @@ def train(
             progress=sys.stderr.isatty(),
             on_epoch=_tell,
         )
-        if RunFolder(run_dir).read_json("status.json")["state"] == "stopped":
+        if folder.read_json("status.json")["state"] == "stopped":
             more = () if score else ("--no-score",)
             command = shell_command("train", "--resume", "--run-dir", run_dir, *more, path=path)
             typer.echo(f"Stopped. Go on with: {command}")

@@ -126,10 +126,7 @@ def load_series(config: ExperimentConfig, path: Path | None) -> xr.Dataset:
     except ValueError as error:
         if is_saved(name) or name in list_datasets():
             raise
-        raise ValueError(
-            "A run on a dataset that was handed over in Python needs that dataset as a file; got "
-            f"none for {name!r}. Save it with dataset.to_netcdf('own.nc') and pass --path own.nc."
-        ) from error
+        raise ValueError(f"{error} With a run that is there, pass --path own.nc.") from error
 
 
 def check_output(path: Path) -> None:

@@ -49,9 +49,7 @@ class RunFolder:
 
     `config.json`, `data.json` (nodes, scaling, units, fingerprint), `environment.json`,
     `history.jsonl` (a line per epoch), `status.json`, `scores.csv`, `model.safetensors` (the best
-    weights and the prediction bands) and `checkpoint.safetensors` (what resuming needs). Whoever
-    starts trainings in other processes may leave `request.json` there before: the configuration of
-    a run that has yet to begin.
+    weights and the prediction bands) and `checkpoint.safetensors` (what resuming needs).
 
     Args:
         path: The folder; it need not exist before `create`.
@@ -91,23 +89,17 @@ class RunFolder:
         except OSError as error:
             raise self._unreadable(error) from error
 
-    def check_resumable(self) -> Path:
-        """Refuse a folder in which no training was started, or asked for.
-
-        Returns:
-            The configuration: `config.json`, or `request.json` where the training was stopped
-            before it wrote anything.
+    def check_resumable(self) -> None:
+        """Refuse a folder in which no training was ever started.
 
         Raises:
-            RunError: There is none, or the folder cannot be looked into.
+            RunError: It holds no `config.json`, or cannot be looked into.
         """
-        found = [name for name in ("config.json", "request.json") if self.holds(name)]
-        if not found:
+        if not self.holds("config.json"):
             raise RunError(
                 f"Resuming needs a run in its folder; got {self.path}, which holds none. "
                 "Correct the folder, or leave resume (--resume) out to start a new run."
             )
-        return self.path / found[0]
 
     def _unreadable(self, error: OSError) -> RunError:
         return RunError(

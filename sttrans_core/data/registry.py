@@ -103,8 +103,8 @@ def load_dataset(
         return load_saved(name)
     if name not in (*published, _SIMULATED):
         raise ValueError(
-            f"The name of a dataset must be one of {', '.join((*published, _SIMULATED))}, or a "
-            f"NetCDF file that ends in .nc; got {name!r}. For your own sensors, save "
+            f"name must be one of {', '.join((*published, _SIMULATED))}, or a NetCDF file that "
+            f"ends in .nc; got {name!r}. For your own sensors, save "
             "from_table(...).to_netcdf('own.nc') and name that file."
         )
     if name == _SIMULATED:

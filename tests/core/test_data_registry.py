@@ -129,7 +129,7 @@ def test_folders_that_do_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_other_names_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"dataset must be one of metr-la, .*; got 'metrla'"):
+    with pytest.raises(ValueError, match=r"name must be one of metr-la, .*; got 'metrla'"):
         load_dataset("metrla")
     with pytest.raises(ValueError, match=r"NetCDF file that ends in \.nc; got 'own'\. For your"):
         load_dataset("own", path="speeds.csv")

@@ -111,10 +111,9 @@ def test_a_signal_tells_the_whole_command(own, monkeypatch):
     assert RunFolder("my run").read_json("status.json")["state"] == "finished"
 
 
-def test_resuming_takes_a_request_that_has_not_begun(own, monkeypatch, capsys):
-    config = small_config(data={"dataset": str(own)})
-    Path("run").mkdir()
-    Path("run/request.json").write_text(config.to_json())
+def test_resuming_takes_the_configuration_of_the_run(own, monkeypatch, capsys):
+    config = small_config("no_gate", data={"dataset": str(own)})
+    train(config, run_dir="run", should_stop=lambda: True)
     _run("train", "--resume", "--run-dir", "run", "--no-score")
     assert load_run("run").config == config
     line = _refused(monkeypatch, capsys, "train", "--resume", "--run-dir", "rum")
@@ -127,7 +126,8 @@ def test_a_run_on_a_dataset_that_was_handed_over_asks_for_a_file(
     own, run_copy, series, monkeypatch, capsys
 ):
     line = _refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy)
-    assert "handed over in Python needs that dataset as a file; got none for 'small'. Save" in line
+    assert "or a NetCDF file that ends in .nc; got 'small'. For your own sensors, save" in line
+    assert line.endswith("With a run that is there, pass --path own.nc.")
     series.to_netcdf("series.nc")
     output = _run("evaluate", "--run-dir", run_copy, "--path", "series.nc")
     assert "test part, 37 windows, per step, missing targets ignored\n" in output

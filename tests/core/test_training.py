@@ -307,11 +307,15 @@ def test_resuming_where_no_run_is_there_is_refused(is_there, series, tmp_path):
     assert run_dir.exists() == is_there
 
 
-def test_a_run_that_was_asked_for_and_never_began_is_begun(trained, series, tmp_path):
-    (tmp_path / "request.json").write_text(small_config().to_json())
-    begun = train(small_config(), run_dir=tmp_path, dataset=series, resume=True)
-    assert _without_times(begun.history) == _without_times(trained.history)
-    assert RunFolder(tmp_path).check_resumable() == tmp_path / "config.json"
+def test_a_run_that_was_stopped_before_its_first_checkpoint_is_begun_anew(
+    trained, series, tmp_path
+):
+    train(small_config(), run_dir=tmp_path, dataset=series, should_stop=lambda: True)
+    assert set(contents(tmp_path)) == {
+        "config.json", "data.json", "environment.json", "status.json",
+    }  # fmt: skip
+    resumed = train(small_config(), run_dir=tmp_path, dataset=series, resume=True)
+    assert _without_times(resumed.history) == _without_times(trained.history)
 
 
 @pytest.mark.parametrize("config", ["small", None, {"train": {"epochs": 3}}])
