@@ -203,6 +203,9 @@ def _add_words(
     facts = f"for {clock(at['valid_time'])}, forecast at {clock(at['time'])}"
     if forecast.attrs.get("model"):
         facts += f"{DOT}{forecast.attrs['model']}"
+    legend = quantity
+    if at["variable"] == "error":
+        legend = f"forecast minus measured ({forecast.attrs.get('units', '')})"
     gradient = ", ".join(color_scale(stops, count=9))
     low, high = limits
     digits = max(0, 1 - int(np.floor(np.log10(max(high - low, 1e-9)))))
@@ -217,7 +220,7 @@ def _add_words(
 <div style="{box};top:10px;left:54px;max-width:calc(100% - 90px)">
 <b style="font-size:15px">{escape(title)}</b><br>{escape(facts)}<br>
 <span style="color:{colors.muted}">{escape(label_source(forecast))}</span></div>
-<div style="{box};bottom:24px;right:10px;width:180px">{escape(quantity)}
+<div style="{box};bottom:24px;right:10px;width:180px">{escape(legend)}
 <div style="height:10px;background:linear-gradient(to right, {gradient})"></div>
 <div style="display:flex;justify-content:space-between">
 <span>{ends[0]}</span><span>{ends[1]}</span><span>{ends[2]}</span></div></div>

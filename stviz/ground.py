@@ -41,7 +41,7 @@ def draw_base(
         layers.append(_draw_roads(data, longitude, latitude, colors))
         if tiles is None and not data.attrs.get("synthetic"):
             layers.append(_draw_places(bounds, colors))
-        layers += _draw_scale(bounds, colors)
+        layers += _draw_scale(bounds, longitude, latitude, colors)
     return layers
 
 
@@ -110,7 +110,10 @@ def _draw_places(bounds: tuple[float, float, float, float], colors: Theme) -> hv
 
 
 def _draw_scale(
-    bounds: tuple[float, float, float, float], colors: Theme
+    bounds: tuple[float, float, float, float],
+    longitude: np.ndarray,
+    latitude: np.ndarray,
+    colors: Theme,
 ) -> tuple[hv.Segments, hv.Labels]:
     west, south, east, north = bounds
     metres_per_degree = 111_195.0 * np.cos(np.radians((south + north) / 2))
@@ -119,6 +122,10 @@ def _draw_scale(
     length_km = max(step for step in (1, 2, 5) if step * power <= wished_km) * power
     degrees = length_km * 1000 / metres_per_degree
     left, at = west + 0.03 * (east - west), south + 0.035 * (north - south)
+    room = left - west
+    low = latitude < at + 3 * (at - south)
+    if (low & (longitude < left + degrees + room)).any():  # in the way: the other corner
+        left = east - room - degrees
     (x0, x1), (y, _) = to_mercator([left, left + degrees], [at, at])
     bar = options(
         hv.Segments((x0, y, x1, y), kdims=["x", "y", "x2", "y2"], label="Scale"),

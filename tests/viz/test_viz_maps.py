@@ -11,6 +11,7 @@ from builders import build_alignment, build_dataset, build_forecast, build_score
 
 import stviz
 import stviz.figures  # as the first drawing would
+from stviz.geography import to_mercator
 from stviz.theme import THEMES
 
 HISTORY = [
@@ -250,3 +251,21 @@ def test_facts_are_broken_between_never_inside():
     assert DOT.join(lines) == facts
     assert all(len(line) <= 40 for line in lines)
     assert all(first and second for first, second in pairwise(lines))
+
+
+@pytest.mark.parametrize(("corner", "is_left"), [("west", False), ("east", True)])
+def test_the_scale_bar_leaves_the_sensors_free(corner, is_left):
+    longitude = np.array([0.0, 1.0])
+    latitude = np.array([0.0, 0.6]) if corner == "west" else np.array([0.6, 0.0])
+    dataset = xr.Dataset(
+        coords={
+            "node": ["a", "b"],
+            "latitude": ("node", 50 + latitude),
+            "longitude": ("node", 7 + longitude),
+        },
+        attrs={"title": "Two", "source": "made up", "synthetic": 0},
+    )
+    bar = stviz.plot_base_map(dataset).Segments.Scale.data
+    (left, right), middle = to_mercator([7.0, 8.0], [50.0, 50.0])[0], to_mercator(7.5, 50)[0]
+    assert (bar["x"] < middle).all() == is_left
+    assert left - 0.1 * (right - left) < bar["x"].min() < bar["x2"].max() < right * 1.1
