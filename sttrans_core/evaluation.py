@@ -261,6 +261,7 @@ def _score(
         attrs={
             "units": dataset.attrs["units"],
             "title": dataset.attrs["title"],
+            "source": dataset.attrs["source"],
             "synthetic": dataset.attrs["synthetic"],
             "protocol": f"{split} split, {part} part, {len(starts)} windows, per {over}, "
             f"missing targets {'ignored' if missing == 'ignore' else 'scored as 0'}",

@@ -107,7 +107,7 @@ def deletion_curve(
         {name: (("order", "removed"), mean[i]) for i, name in enumerate(("error", "shift"))},
         coords={"order": list(ORDERS), "removed": list(removed)},
         attrs={
-            **{name: dataset.attrs[name] for name in ("units", "title", "synthetic")},
+            **{name: dataset.attrs[name] for name in ("units", "title", "source", "synthetic")},
             "model": forecaster.config.label,
             "num_forecasts": len(origins) * len(targets),
         },

@@ -68,6 +68,7 @@ def read_scores(run_dir: Path, attrs: dict[str, Any]) -> xr.Dataset | None:
     return scores.assign_coords(lead_minutes=("horizon", lead)).assign_attrs(
         units=attrs["units"],
         title=attrs["title"],
+        source=attrs["source"],
         synthetic=attrs["synthetic"],
         protocol=protocol,
     )

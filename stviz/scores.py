@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from stviz.figures import finish, options
-from stviz.labels import mark_simulated
+from stviz.labels import label_source, mark_simulated
 from stviz.prepare import prepare_scores
 from stviz.theme import Theme, get_theme
 
@@ -68,7 +68,7 @@ def plot_scores(
         hv.Overlay(layers),
         title=mark_simulated(f"{label} by lead time, lower is better", scores),
         subtitle=f"protocol: {protocol}" if protocol else "",
-        credit=str(scores.attrs.get("title", "")),
+        credit=_credit(scores),
         theme=colors,
         width=width,
         height=height,
@@ -134,7 +134,7 @@ def plot_deletion(
         hv.Overlay(layers),
         title=mark_simulated("Error as sources are removed: does the alignment matter?", curve),
         subtitle="a curve above 'random' names sources that the forecast really uses",
-        credit=str(curve.attrs.get("title", "")),
+        credit=_credit(curve),
         theme=colors,
         width=width,
         height=height,
@@ -205,6 +205,10 @@ def plot_training(
         padding=(0.03, 0.08),
         legend_position="bottom",
     )
+
+
+def _credit(data: xr.Dataset) -> str:
+    return label_source(data) if "source" in data.attrs else str(data.attrs.get("title", ""))
 
 
 def _line_and_dots(

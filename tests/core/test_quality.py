@@ -26,7 +26,8 @@ def test_the_curve_is_labelled(curve):
     assert dict(curve.sizes) == {"order": 3, "removed": 3}
     assert curve["order"].values.tolist() == ["alignment", "nearest", "random"]
     assert curve["removed"].values.tolist() == [0, 3, ALL]
-    expected = {"units": "mph", "title": "small", "synthetic": 1, "model": "full, seed 0",
+    expected = {"units": "mph", "title": "small", "source": "made by a test",
+                "synthetic": 1, "model": "full, seed 0",
                 "num_forecasts": 4}  # fmt: skip
     assert curve.attrs == expected
 
