@@ -115,7 +115,7 @@ def update_alignment_map(
 
 def _describe(sources: pd.DataFrame, alignment: xr.Dataset) -> tuple[str, str]:
     title, subtitle = describe_alignment(sources, alignment)
-    return title, f"{subtitle}{DOT}summed over time"
+    return title, f"{subtitle}{DOT}weights summed over time"
 
 
 def _locate(sources: pd.DataFrame, dataset: xr.Dataset | None) -> xr.Dataset:

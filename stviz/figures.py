@@ -268,10 +268,7 @@ def _color_figure(figure: Any, theme: Theme, bar: str) -> None:
             if bar not in panel.tags:
                 panel.update(formatter=_format_bar(bar), tags=[bar])
             panel.update(
-                # Other bars have their unit at each tick, and their quantity in the title.
-                title="weight" if bar == "%" else None,
-                title_text_color=theme.muted,
-                title_text_font_style="normal",
+                title=None,
                 background_fill_color=theme.paper,
                 major_label_text_color=theme.muted,
                 major_tick_line_color=theme.paper,

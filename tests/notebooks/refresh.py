@@ -25,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 MAX_BYTES = 480_000
 MAX_WIDTH = 700
 MARGIN, EDGE = 8, 2
-MIN_COLORS, MAX_COLORS = 32, 256
+MIN_COLORS, MAX_COLORS, EXACT = 32, 256, 8
 LIGHT_TYPES = {"text/plain", "text/html", "text/markdown"}
 MAX_TABLE = 20_000
 OVERVIEW = Path("results", "figures", "overview.png")
@@ -107,10 +107,22 @@ def _encode(image: Image.Image, colors: int) -> str:
     if image.width > MAX_WIDTH:
         image = image.resize((MAX_WIDTH, round(image.height * MAX_WIDTH / image.width)))
     stream = io.BytesIO()
-    # Few pixels may carry the colours that matter (one line among white), so cover all colours.
-    palette = image.quantize(colors, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    palette.save(stream, format="PNG", optimize=True)
+    _reduce(image, colors).save(stream, format="PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode()
+
+
+def _reduce(image: Image.Image, colors: int) -> Image.Image:
+    """Keep a few colours: those of the grounds as they are, and others that cover all there are.
+
+    Few pixels may carry the colours that matter, one line among white.
+    """
+    image = image.convert("RGB")
+    counted = sorted(image.getcolors(image.width * image.height) or [], reverse=True)
+    kept = [channel for _, color in counted[:EXACT] for channel in color]
+    others = image.quantize(colors - EXACT, method=Image.Quantize.MAXCOVERAGE)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(kept + (others.getpalette("RGB") or []))
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def write_overview(pictures: list[Image.Image], path: Path) -> None:
@@ -122,7 +134,7 @@ def write_overview(pictures: list[Image.Image], path: Path) -> None:
         sheet.paste(picture, (left, (sheet.height - picture.height) // 2))
         left += picture.width
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(256).save(path, optimize=True)
+    _reduce(sheet, MAX_COLORS).save(path, optimize=True)
 
 
 def refresh(path: Path) -> None:
