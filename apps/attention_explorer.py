@@ -85,7 +85,10 @@ class Explorer:
     async def start(self) -> None:
         """Load the packages and the first evidence beside the event loop, then draw."""
         try:
-            names = await asyncio.to_thread(_load_packages)
+            await asyncio.to_thread(_load_packages)
+            from explorer.evidence import dataset_names
+
+            names = dataset_names(self.state.root)
             query = dict(pn.state.location.query_params) if pn.state.location else {}
             self.state.connect(names, query)
         except Exception as error:  # noqa: BLE001 - whatever fails becomes a message on the page
@@ -223,11 +226,9 @@ THEMES = {
 }
 
 
-def _load_packages() -> dict[str, str]:
-    """Import what draws and computes, beside the event loop; give the data sets to choose from."""
+def _load_packages() -> None:
+    """Import what draws and computes, beside the event loop."""
     from explorer import controls, evidence  # noqa: F401 - the views come with the controls
-
-    return evidence.dataset_names()
 
 
 def _waiting(text: str) -> pn.pane.HTML:

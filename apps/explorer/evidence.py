@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from explorer.catalog import BUNDLED
+from explorer.catalog import BUNDLED, find_runs
 from sttrans_core import (
     Forecaster,
     hit_rate,
@@ -133,11 +133,19 @@ class Evidence:
         return self.alignment is not None and node in self.alignment["query_node"].values
 
 
-def dataset_names() -> dict[str, str]:
-    """Give the titles of the registered datasets by name, the simulated one first."""
+def dataset_names(root: Path) -> dict[str, str]:
+    """Give the titles of the datasets by name: simulated, real, then the user's own.
+
+    Args:
+        root: Folder of run folders; the files that these were trained on are the user's own.
+    """
     cards = list_datasets()
     names = sorted(cards, key=lambda name: (not cards[name]["synthetic"], list(cards).index(name)))
-    return {name: str(cards[name]["title"]) for name in names}
+    own = sorted({run.dataset for run in find_runs(root)} - set(cards))
+    return {
+        **{name: str(cards[name]["title"]) for name in names},
+        **{name: f"Own: {Path(name).stem}" for name in own if Path(name).is_file()},
+    }
 
 
 @lru_cache(maxsize=4)
@@ -152,7 +160,7 @@ def open_dataset(name: str) -> xr.Dataset:
         return load_dataset(name, download=False)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{dataset_names()[name]} must be on this machine; got no file of it. Set STTRANS_DATA "
+            f"{name} must be on this machine; got no file of it. Set STTRANS_DATA "
             f"to the folder that holds it, or run: python -m sttrans_core download {name}; then "
             "start the server again."
         ) from error

@@ -67,7 +67,7 @@ class TrainingPanel(Viewer):
             pn.state.add_periodic_callback(self.tick, period=every)
 
     def _build_form(self) -> None:
-        titles = dataset_names()
+        titles = dataset_names(self.state.root)
         options = dict(zip(titles.values(), titles, strict=True))
         questions = {f"{name}: {VARIANTS[name].question}": name for name in VARIANTS}
         self.data = pmui.Select(

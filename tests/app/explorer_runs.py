@@ -38,6 +38,6 @@ def _train_into(base: Path) -> Path:
 def opened(root: Path, run: str = "full", **query: object) -> ExplorerState:
     """Give a state that shows a run."""
     state = ExplorerState(root=root)
-    state.connect(dataset_names(), {"run": run, **query})
+    state.connect(dataset_names(root), {"run": run, **query})
     state.update()
     return state

@@ -133,7 +133,7 @@ def test_a_process_of_another_program_is_not_ours(jobs):
 @pytest.fixture
 def panel(tmp_path: Path) -> TrainingPanel:
     state = ExplorerState(root=tmp_path)
-    state.connect(dataset_names())
+    state.connect(dataset_names(state.root))
     return TrainingPanel(state)
 
 
