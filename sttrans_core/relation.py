@@ -15,6 +15,7 @@ __all__ = ["FixedPosition", "Geometry", "LearnedPosition", "direction_names"]
 
 NUM_SECTORS = 8
 _DISTANCE_EDGES = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 11.5, 15.5, 20.5, 30.5)  # in spacings
+_MOST_TABLED = 2048  # nodes; the table then takes 8 MB
 DOWNSTREAM, UPSTREAM = NUM_SECTORS, NUM_SECTORS + 1
 NUM_DIRECTIONS = NUM_SECTORS + 2  # bearings, then the two ways along the road
 DIRECTIONS = ("N", "NE", "E", "SE", "S", "SW", "W", "NW", "downstream", "upstream")
@@ -28,7 +29,8 @@ class Geometry(nn.Module):
 
     Distances are counted in *spacings*, the typical distance between neighbouring nodes, so that
     one set of classes serves a freeway and a continent. Nothing here grows faster than the number
-    of nodes: pairs are classified when they are asked for. Between nodes that traffic passes one
+    of nodes: pairs are classified when they are asked for, and looked up in a table where there are
+    few nodes. Between nodes that traffic passes one
     after the other, the distance is that along the road and the direction its way, downstream or
     upstream; between others they are the straight distance and the bearing.
 
@@ -59,6 +61,8 @@ class Geometry(nn.Module):
         pair, relation = self._along_roads(latitude, longitude, downstream)
         self.register_buffer("road_pair", pair, persistent=False)
         self.register_buffer("road_relation", relation, persistent=False)
+        # Filled when it is first asked for.
+        self.register_buffer("table", torch.empty(0, 0, dtype=torch.int16), persistent=False)
 
     def _along_roads(
         self, latitude: np.ndarray, longitude: np.ndarray, downstream: np.ndarray | None
@@ -79,6 +83,7 @@ class Geometry(nn.Module):
     position: Float[Tensor, "node 2"]
     road_pair: Int[Tensor, " pair"]
     road_relation: Int[Tensor, " pair"]
+    table: Int[Tensor, "node node"]
 
     @property
     def num_nodes(self) -> int:
@@ -120,6 +125,16 @@ class Geometry(nn.Module):
         Returns:
             Relation class of each pair, 0 where source and target are the same node.
         """
+        if self.num_nodes > _MOST_TABLED:
+            return self._classify(target, source)
+        if not len(self.table):
+            everyone = torch.arange(self.num_nodes, device=self.position.device)
+            self.table = self._classify(everyone[:, None], everyone).to(torch.int16)
+        return self.table[target, source].long()
+
+    def _classify(
+        self, target: Int[Tensor, "..."], source: Int[Tensor, "..."]
+    ) -> Int[Tensor, "..."]:
         east, north = self.offsets_km(target, source)
         edges = torch.tensor(_DISTANCE_EDGES, device=east.device)
         ring = torch.bucketize(torch.hypot(east, north) / self.spacing_km, edges)

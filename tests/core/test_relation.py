@@ -169,3 +169,16 @@ def test_the_learned_position_knows_every_class_and_step():
     assert coefficients.shape == (2, 13, 3, features.shape[2])
     (coefficients.sum() + features.sum()).backward()
     assert all(parameter.grad is not None for parameter in position.parameters())
+
+
+def test_pairs_are_classified_alike_with_and_without_a_table(monkeypatch):
+    random = np.random.default_rng(4)
+    latitude, longitude = random.uniform(0, 0.2, (2, 40))
+    road = np.stack([np.arange(39), np.arange(1, 40)], axis=-1)
+    options = {"num_neighbours": 5, "downstream": road}
+    nodes = torch.arange(40)
+    tabled, direct = (Geometry(latitude, longitude, **options) for _ in range(2))
+    relations = tabled.relations(nodes[:, None], nodes)
+    monkeypatch.setattr("sttrans_core.relation._MOST_TABLED", 39)
+    assert torch.equal(relations, direct.relations(nodes[:, None], nodes))
+    assert (len(tabled.table), len(direct.table)) == (40, 0)
