@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from command_line import refused, run_command
 from data_samples import speeds, write_folder
 from small_runs import contents, small_config
 from typer.testing import CliRunner
@@ -48,26 +49,11 @@ def asked(monkeypatch, series):
     return names
 
 
-def _run(*arguments) -> str:
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result.output
-
-
-def _refused(monkeypatch, capsys, *arguments) -> str:
-    """Run as the installed command does; give the one line that it complains with."""
-    monkeypatch.setattr(sys, "argv", ["sttrans", *(str(argument) for argument in arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    assert caught.value.code == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    return lines[0]
-
-
 def test_training_writes_a_run_and_prints_its_scores(tmp_path, asked):
-    output = _run("train", "--run-dir", tmp_path, "--dataset", "small", "--variant", "no_gate",
-                  *TINY, "--set", "model.residual=plain", "--set", "train.epochs=3")  # fmt: skip
+    output = run_command(
+        "train", "--run-dir", tmp_path, "--dataset", "small", "--variant", "no_gate",
+        *TINY, "--set", "model.residual=plain", "--set", "train.epochs=3",
+    )  # fmt: skip
     assert asked == [("small", None)]
     forecaster = load_run(tmp_path)
     assert forecaster.config.variant_name == "no_gate"
@@ -83,7 +69,9 @@ def test_training_writes_a_run_and_prints_its_scores(tmp_path, asked):
 
 
 def test_a_configuration_file_makes_the_same_run(tmp_path, run_copy, trained):
-    _run("train", "--run-dir", tmp_path / "new", "--config", run_copy / "config.json", "--no-score")
+    run_command(
+        "train", "--run-dir", tmp_path / "new", "--config", run_copy / "config.json", "--no-score"
+    )
     again = load_run(tmp_path / "new")
     assert again.config == trained.config
     assert again.scores is None
@@ -93,17 +81,17 @@ def test_a_configuration_file_makes_the_same_run(tmp_path, run_copy, trained):
 def test_evaluate_prints_and_writes_when_asked(run_copy):
     before = contents(run_copy)
     options = ("--part", "validation", "--over", "prefix", "--missing", "as_zero")
-    output = _run("evaluate", "--run-dir", run_copy, *options)
+    output = run_command("evaluate", "--run-dir", run_copy, *options)
     assert "validation part, 19 windows, per prefix, missing targets scored as 0" in output
     assert contents(run_copy) == before
-    _run("evaluate", "--run-dir", run_copy, "--write")
+    run_command("evaluate", "--run-dir", run_copy, "--write")
     assert set(contents(run_copy)) - set(before) == {"scores.csv"}
 
 
 def test_forecast_and_align_write_labelled_files(run_copy, tmp_path, series, trained):
-    _run("forecast", "--run-dir", run_copy, "--output", tmp_path / "f.nc",
+    run_command("forecast", "--run-dir", run_copy, "--output", tmp_path / "f.nc",
          "--time", "2024-01-01T05:00")  # fmt: skip
-    _run("align", "--run-dir", run_copy, "--output", tmp_path / "a.nc", "--node", "s3",
+    run_command("align", "--run-dir", run_copy, "--output", tmp_path / "a.nc", "--node", "s3",
          "--node", "s1", "--topk", "2")  # fmt: skip
     with xr.open_dataset(tmp_path / "f.nc") as file:
         xr.testing.assert_identical(file.load(), trained.forecast(series, ["2024-01-01T05:00"]))
@@ -114,10 +102,10 @@ def test_forecast_and_align_write_labelled_files(run_copy, tmp_path, series, tra
 
 
 def test_list_and_download_name_what_there_is():
-    output = _run("list")
+    output = run_command("list")
     for name in ("metr-la-10", "simulated-freeway", "no_topk", "Does keeping only the Top-k"):
         assert name in output
-    assert "small" in _run("download", "anything")
+    assert "small" in run_command("download", "anything")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +132,7 @@ def test_a_bad_training_command_ends_with_one_sentence(
     arguments, sentence, monkeypatch, capsys, tmp_path
 ):
     run = ("train", "--run-dir", tmp_path / "run", "--dataset", "small")
-    line = _refused(monkeypatch, capsys, *run, *arguments)
+    line = refused(monkeypatch, capsys, *run, *arguments)
     assert line.startswith("Error: ")
     assert sentence in line
 
@@ -174,26 +162,26 @@ def test_a_bad_question_ends_with_one_sentence(
 ):
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)
-    assert sentence in _refused(monkeypatch, capsys, *command, "--run-dir", run_copy)
+    assert sentence in refused(monkeypatch, capsys, *command, "--run-dir", run_copy)
     assert contents(tmp_path) == before
 
 
 def test_a_run_that_is_there_is_not_overwritten(monkeypatch, capsys, run_copy):
     before = contents(run_copy)
-    line = _refused(monkeypatch, capsys, "train", "--run-dir", run_copy, *TINY)
+    line = refused(monkeypatch, capsys, "train", "--run-dir", run_copy, *TINY)
     assert "run_dir must be new or empty" in line
     assert contents(run_copy) == before
 
 
 def test_a_run_that_is_not_there_is_named(monkeypatch, capsys, tmp_path):
-    line = _refused(monkeypatch, capsys, "evaluate", "--run-dir", tmp_path / "none")
+    line = refused(monkeypatch, capsys, "evaluate", "--run-dir", tmp_path / "none")
     assert f"A run folder must hold config.json; got {tmp_path / 'none'} without it" in line
 
 
 def test_a_configuration_file_and_a_variant_contradict(monkeypatch, capsys, run_copy, tmp_path):
     run = ("train", "--run-dir", tmp_path / "new", "--config", run_copy / "config.json")
     for option, value in (("variant", "no_topk"), ("preset", "small"), ("dataset", "small")):
-        line = _refused(monkeypatch, capsys, *run, f"--{option}", value)
+        line = refused(monkeypatch, capsys, *run, f"--{option}", value)
         assert (
             f"--config must stand without --dataset, --preset and --variant; got --{option}" in line
         )
@@ -202,21 +190,21 @@ def test_a_configuration_file_and_a_variant_contradict(monkeypatch, capsys, run_
 
 def test_a_configuration_file_that_is_not_there_is_named(monkeypatch, capsys, tmp_path):
     run = ("train", "--run-dir", tmp_path / "new", "--config", tmp_path / "nowhere.json")
-    line = _refused(monkeypatch, capsys, *run)
+    line = refused(monkeypatch, capsys, *run)
     assert f"--config must be a JSON file that can be read; got {tmp_path}/nowhere.json" in line
 
 
 @pytest.mark.parametrize("command", ["forecast", "align"])
 def test_an_output_without_a_folder_is_refused(command, monkeypatch, capsys, run_copy, tmp_path):
     for output in (tmp_path / "none" / "x.nc", tmp_path):
-        line = _refused(monkeypatch, capsys, command, "--run-dir", run_copy, "--output", output)
+        line = refused(monkeypatch, capsys, command, "--run-dir", run_copy, "--output", output)
         assert f"--output must be a file in a folder that is there; got {output}. Make the" in line
 
 
 @pytest.mark.parametrize("command", ["forecast", "align"])
 def test_an_output_of_another_kind_is_refused(command, monkeypatch, capsys, run_copy, tmp_path):
     output = tmp_path / "my f.txt"
-    line = _refused(monkeypatch, capsys, command, "--run-dir", run_copy, "--output", output)
+    line = refused(monkeypatch, capsys, command, "--run-dir", run_copy, "--output", output)
     assert f"--output must end in .nc, since NetCDF is what is written; got {output}" in line
     assert f"Write for example --output '{tmp_path}/my f.nc'." in line
     assert not output.exists()
@@ -231,7 +219,7 @@ def test_an_output_that_cannot_be_written_is_refused_first(
         (tmp_path / "taken.nc").touch()
         monkeypatch.setattr("os.access", lambda _, mode: mode != os.W_OK)
         run = ("--run-dir", tmp_path / "none", "--output", output)
-        line = _refused(monkeypatch, capsys, command, *run)
+        line = refused(monkeypatch, capsys, command, *run)
         assert f"--output must be a file that can be written; got {output} (" in line
         assert line.endswith("Choose another folder, or free this one.")
     assert asked == []
@@ -261,7 +249,7 @@ def test_what_hdf5_says_becomes_one_sentence(
     (tmp_path / "f.nc").write_text("before")
     monkeypatch.setattr("xarray.Dataset.to_netcdf", fail)
     run = ("forecast", "--run-dir", run_copy, "--output", tmp_path / "f.nc")
-    line = _refused(monkeypatch, capsys, *run)
+    line = refused(monkeypatch, capsys, *run)
     got = f"--output must be a file that can be written; got {tmp_path / 'f.nc'} ({reason}). Check"
     assert got in line
     assert [path.name for path in tmp_path.glob("*.nc*")] == ["f.nc"]
@@ -274,7 +262,7 @@ def test_a_refusal_without_a_file_names_none(monkeypatch, capsys, run_copy):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pandas.DataFrame.to_csv", full)
-    line = _refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy, "--write")
+    line = refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy, "--write")
     assert "got 'No space left on device'. Check the path" in line
 
 
@@ -283,7 +271,7 @@ def test_what_the_system_refuses_is_one_sentence(monkeypatch, capsys, run_copy):
         raise OSError(28, "No space left on device", "scores.csv")
 
     monkeypatch.setattr("pandas.DataFrame.to_csv", full)
-    line = _refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy, "--write")
+    line = refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy, "--write")
     assert (
         "Files must be readable and writable; got 'No space left on device' for scores.csv" in line
     )
@@ -294,7 +282,7 @@ def test_a_dataset_that_is_not_there_keeps_its_own_sentence(monkeypatch, capsys,
         raise FileNotFoundError("A dataset must be on this machine; got none. Download it.")
 
     monkeypatch.setattr("sttrans_core.data.load_dataset", load)
-    line = _refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy)
+    line = refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy)
     assert line == "Error: A dataset must be on this machine; got none. Download it."
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from command_line import refused, run_command
 from small_runs import contents, rhythm, small_config
 from typer.testing import CliRunner
 
@@ -38,23 +39,8 @@ def own(tmp_path, monkeypatch) -> Path:
     return tmp_path / "own.nc"
 
 
-def _run(*arguments) -> str:
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result.output
-
-
-def _refused(monkeypatch, capsys, *arguments) -> str:
-    monkeypatch.setattr(sys, "argv", ["sttrans", *(str(argument) for argument in arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    assert caught.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    return line
-
-
 def test_a_saved_dataset_is_trained_scored_and_forecast_from_the_shell(own, monkeypatch, capsys):
-    output = _run("train", "--dataset", "own.nc", "--run-dir", "runs/own", *TINY)
+    output = run_command("train", "--dataset", "own.nc", "--run-dir", "runs/own", *TINY)
     assert "Own sensors: standard split, test part" in output
     run_dir = own.parent / "runs" / "own"
     config = json.loads((run_dir / "config.json").read_text())
@@ -62,9 +48,9 @@ def test_a_saved_dataset_is_trained_scored_and_forecast_from_the_shell(own, monk
     elsewhere = own.parent / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)  # the run knows the whole path
-    assert "Own sensors: " in _run("evaluate", "--run-dir", run_dir)
-    _run("forecast", "--run-dir", run_dir, "--output", "f.nc")
-    _run("align", "--run-dir", run_dir, "--output", "a.nc", "--node", "s3")
+    assert "Own sensors: " in run_command("evaluate", "--run-dir", run_dir)
+    run_command("forecast", "--run-dir", run_dir, "--output", "f.nc")
+    run_command("align", "--run-dir", run_dir, "--output", "a.nc", "--node", "s3")
     series = load_run(run_dir).data.attrs["title"]
     with xr.open_dataset("f.nc") as file:
         assert file.attrs["title"] == series == "Own sensors"
@@ -73,12 +59,12 @@ def test_a_saved_dataset_is_trained_scored_and_forecast_from_the_shell(own, monk
     moved = elsewhere / "moved.nc"
     own.rename(moved)
     for command in (["evaluate"], ["forecast", "--output", "g.nc"], ["align", "--output", "b.nc"]):
-        line = _refused(monkeypatch, capsys, *command, "--run-dir", run_dir)
+        line = refused(monkeypatch, capsys, *command, "--run-dir", run_dir)
         assert f"where it was at the training; got no file {own}. Pass its new place with" in line
-        _run(*command, "--run-dir", run_dir, "--path", "moved.nc")
+        run_command(*command, "--run-dir", run_dir, "--path", "moved.nc")
     with xr.open_dataset("g.nc") as file:
         xr.testing.assert_identical(file.load(), before)
-    line = _refused(monkeypatch, capsys, "evaluate", "--run-dir", run_dir, "--path", "own.csv")
+    line = refused(monkeypatch, capsys, "evaluate", "--run-dir", run_dir, "--path", "own.csv")
     assert "--path must end in .nc for a run on a saved dataset, here own.nc; got own.csv." in line
 
 
@@ -92,7 +78,7 @@ def test_a_run_on_a_saved_dataset_goes_on_where_it_was_moved(own):
     # In Python the relative name finds it again, and from the shell no name is needed at all.
     train(config, run_dir="run", should_stop=lambda: True, resume=True)
     own.rename(own.with_name("moved.nc"))
-    _run("train", "--resume", "--run-dir", "run", "--path", "moved.nc", "--no-score")
+    run_command("train", "--resume", "--run-dir", "run", "--path", "moved.nc", "--no-score")
     assert [row["epoch"] for row in folder.history()] == [1, 2, 3]
     assert folder.config().data.dataset == str(own)
 
@@ -106,7 +92,7 @@ def test_a_signal_tells_the_whole_command(own, monkeypatch):
     told = "Stopped. Go on with: python -m sttrans_core train --resume --run-dir 'my run'"
     assert result.output.strip() == f"{told} --no-score"
     monkeypatch.chdir(own.parent)
-    _run("train", "--resume", "--run-dir", "my run", "--no-score")
+    run_command("train", "--resume", "--run-dir", "my run", "--no-score")
     assert load_run("my run").scores is None
     assert RunFolder("my run").read_json("status.json")["state"] == "finished"
 
@@ -114,9 +100,9 @@ def test_a_signal_tells_the_whole_command(own, monkeypatch):
 def test_resuming_takes_the_configuration_of_the_run(own, monkeypatch, capsys):
     config = small_config("no_gate", data={"dataset": str(own)})
     train(config, run_dir="run", should_stop=lambda: True)
-    _run("train", "--resume", "--run-dir", "run", "--no-score")
+    run_command("train", "--resume", "--run-dir", "run", "--no-score")
     assert load_run("run").config == config
-    line = _refused(monkeypatch, capsys, "train", "--resume", "--run-dir", "rum")
+    line = refused(monkeypatch, capsys, "train", "--resume", "--run-dir", "rum")
     assert "Resuming needs a run in its folder; got rum, which holds none. Correct the fol" in line
     assert "leave resume (--resume) out to start a new run" in line
     assert not Path("rum").exists()
@@ -125,11 +111,11 @@ def test_resuming_takes_the_configuration_of_the_run(own, monkeypatch, capsys):
 def test_a_run_on_a_dataset_that_was_handed_over_asks_for_a_file(
     own, run_copy, series, monkeypatch, capsys
 ):
-    line = _refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy)
+    line = refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy)
     assert "or a NetCDF file that ends in .nc; got 'small'. For your own sensors, save" in line
     assert line.endswith("With a run that is there, pass --path own.nc.")
     series.to_netcdf("series.nc")
-    output = _run("evaluate", "--run-dir", run_copy, "--path", "series.nc")
+    output = run_command("evaluate", "--run-dir", run_copy, "--path", "series.nc")
     assert "test part, 37 windows, per step, missing targets ignored\n" in output
 
 
@@ -169,15 +155,15 @@ def test_what_is_no_dataset_is_refused(options, sentence, own, monkeypatch, caps
     bare.to_netcdf("bare.nc")
     rhythm(steps=5)["target"].to_pandas().to_csv("speeds.csv")
     before = contents(own.parent)
-    assert sentence in _refused(monkeypatch, capsys, "train", "--run-dir", "run", *options)
+    assert sentence in refused(monkeypatch, capsys, "train", "--run-dir", "run", *options)
     assert contents(own.parent) == before
 
 
 def test_a_card_and_a_list_name_saved_datasets(own):
-    assert re.search(r"title +Own sensors", _run("download", "own.nc"))
-    assert re.search(r"FILE\.nc +Own sensors, saved with from_table", _run("list"))
+    assert re.search(r"title +Own sensors", run_command("download", "own.nc"))
+    assert re.search(r"FILE\.nc +Own sensors, saved with from_table", run_command("list"))
     for command in ("train", "download"):
-        assert ".nc" in _run(command, "--help")
+        assert ".nc" in run_command(command, "--help")
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
-"""A browser for the pictures that are HTML files."""
+"""A browser for the pictures that are HTML files, and mock data that most pictures are of."""
 
 import os
 import shutil
 
 import pytest
+from builders import build_dataset, build_forecast
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +17,13 @@ def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
     if chromium is None:
         pytest.skip("no Chromium on PATH: install the package 'chromium' to run browser tests")
     return {**browser_type_launch_args, "executable_path": chromium, "args": ["--no-sandbox"]}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return build_dataset(num_nodes=20, num_steps=120)
+
+
+@pytest.fixture(scope="module")
+def forecast(dataset):
+    return build_forecast(dataset)

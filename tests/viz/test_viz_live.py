@@ -3,7 +3,7 @@
 import holoviews as hv
 import numpy as np
 import pytest
-from builders import build_alignment, build_dataset, build_forecast
+from builders import build_alignment
 
 import stviz
 from stviz.alignment_map import update_alignment_map
@@ -11,16 +11,6 @@ from stviz.figures import SUBTITLE, LiveFigure
 from stviz.series import update_series
 
 FIRST, GAPPY, OTHER = "700013", "700000", "700026"
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    return build_dataset(num_nodes=20, num_steps=120)
-
-
-@pytest.fixture(scope="module")
-def forecast(dataset):
-    return build_forecast(dataset)
 
 
 @pytest.fixture(scope="module")

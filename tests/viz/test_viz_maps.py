@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from bokeh.models import ColorBar, CustomJS, MercatorTickFormatter
-from builders import build_alignment, build_dataset, build_forecast, build_scores
+from builders import build_alignment, build_scores
 
 import stviz
 import stviz.figures  # as the first drawing would
@@ -18,16 +18,6 @@ HISTORY = [
     {"epoch": 1, "train_loss": 4.0, "val_mae": 3.5},
     {"epoch": 2, "train_loss": 3.0, "val_mae": 3.25},
 ]
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    return build_dataset(num_nodes=20, num_steps=120)
-
-
-@pytest.fixture(scope="module")
-def forecast(dataset):
-    return build_forecast(dataset)
 
 
 @pytest.fixture(scope="module")
