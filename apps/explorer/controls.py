@@ -74,6 +74,7 @@ class Controls(Viewer):
         self.window = pmui.Switch.from_param(p.window, margin=(2, 10))
         self.dense = pmui.Switch.from_param(p.dense, margin=(2, 10))
         self._dataset: xr.Dataset | None = None
+        self._moved: dict[pmui.IntSlider, int | None] = {}
         self._connect()
         state.param.watch(self._show_evidence, ["evidence", "theme"])
         state.param.watch(self._show_selection, ["node", "segment", "min_weight"])
@@ -93,7 +94,14 @@ class Controls(Viewer):
     def _set(self, **changes: Any) -> None:
         self.state.param.update(**changes)
 
+    def _move_to(self, slider: pmui.IntSlider, wanted: int) -> None:
+        """Move a slider, but not under the reader's hand, who may be further by now."""
+        if self._moved.get(slider) != wanted:
+            self._moved[slider] = None
+            slider.value = wanted
+
     def _on_time(self, event: param.parameterized.Event) -> None:
+        self._moved[self.time] = event.new
         self._set(step=event.new)
 
     def _move(self, steps: int) -> None:
@@ -103,6 +111,7 @@ class Controls(Viewer):
             self._set(step=min(max(self.state.step + steps, evidence.first_step), last))
 
     def _on_topk(self, event: param.parameterized.Event) -> None:
+        self._moved[self.topk] = event.new
         trained = self.state.evidence.trained_topk
         self._set(topk=None if event.new >= trained else event.new)
 
@@ -116,10 +125,10 @@ class Controls(Viewer):
         self.time.param.update(
             start=evidence.first_step,
             end=evidence.dataset.sizes["time"] - 1,
-            value=evidence.request.step,
             disabled=False,
             visible=True,
         )
+        self._move_to(self.time, evidence.request.step)
         self.part.object = _say_part(evidence, colors.muted)
         self.node.options = evidence.dataset["node"].values.tolist()
         has_alignment = evidence.alignment is not None
@@ -127,7 +136,8 @@ class Controls(Viewer):
             widget.disabled = not has_alignment
         if has_alignment:
             trained = evidence.trained_topk
-            self.topk.param.update(end=max(trained, 2), value=evidence.request.topk or trained)
+            self.topk.end = max(trained, 2)
+            self._move_to(self.topk, evidence.request.topk or trained)
         self.segment.options = _segment_labels(evidence)
         question = VARIANTS[self.state.variant].question if self.state.variant in VARIANTS else ""
         self.question.object = f"<i style='color:{colors.muted};font-size:12px'>{question}</i>"

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import param
 import pytest
 from attention_explorer import Explorer
+from explorer.controls import Controls
 from explorer.state import ExplorerState
 from explorer.views import AlignmentView, MapView
-from explorer_runs import train_runs
+from explorer_runs import opened, train_runs
 
 APPS = Path(__file__).parents[2] / "apps"
 
@@ -121,3 +123,26 @@ def test_a_trained_run_is_opened_and_one_without_weights_is_refused(runs):
     assert "has no weights yet" in explorer.alert.object
     explorer = started(ExplorerState(root=runs), lambda page: page._open_run("full"))
     assert explorer.state.run == "full"
+
+
+def test_a_slider_is_not_moved_back_under_the_hand(runs):
+    state = opened(runs)
+    slider = Controls(state).topk
+
+    def let_go_at(value: int) -> None:
+        slider.value = value
+        with param.edit_constant(slider):
+            slider.value_throttled = value
+
+    let_go_at(14)
+    assert state.topk == 14
+    slider.value = 12  # the reader goes on while the evidence for 14 is computed
+    state.update()
+    assert slider.value == 12
+    let_go_at(12)
+    state.update()
+    # What the page itself decides moves the slider, also to where the reader had left it before.
+    for topk in (9, 12):
+        state.topk = topk
+        state.update()
+        assert slider.value == topk
