@@ -116,6 +116,7 @@ class Explorer:
         try:
             while True:
                 self._again = False
+                asked = self.state.request().at("")
                 try:
                     evidence = await asyncio.to_thread(self.state.compute)
                 except Exception as error:  # noqa: BLE001 - a damaged file must not end the page
@@ -124,6 +125,8 @@ class Explorer:
                     # Nothing is left to compute again, which would take the message away.
                     self._again = self._again and self.state.needs_update()
                 else:
+                    # A choice that was made meanwhile must not be taken back by older evidence.
+                    self._again = self._again or self.state.request().at("") != asked
                     if not self._again:
                         with pn.io.hold(freeze=True):
                             self.state.show(evidence)

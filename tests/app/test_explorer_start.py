@@ -146,3 +146,21 @@ def test_a_slider_is_not_moved_back_under_the_hand(runs):
         state.topk = topk
         state.update()
         assert slider.value == topk
+
+
+def test_a_choice_made_while_another_is_computed_is_kept(runs, monkeypatch):
+    state = opened(runs)
+    explorer = Explorer(state)
+    compute = state.compute
+
+    def meanwhile() -> object:
+        evidence = compute()
+        if state.topk != 5:
+            state.topk = 5  # before anybody is told
+        return evidence
+
+    monkeypatch.setattr(state, "compute", meanwhile)
+    state.window = False
+    asyncio.run(explorer.refresh())
+    assert (state.topk, state.window) == (5, False)
+    assert (state.evidence.request.topk, state.evidence.request.window) == (5, False)
