@@ -170,9 +170,7 @@ def forecast(
     run_dir: RunDir,
     output: Annotated[Path, typer.Option(help="NetCDF file to write, ending in .nc.")],
     path: DataPath = None,
-    time: Annotated[
-        str | None, typer.Option(help="Forecast origin, as in 2012-03-05T08:00; the last step.")
-    ] = None,
+    time: Time = None,
 ) -> None:
     """Write a labelled forecast as NetCDF."""
     check_output(output)
@@ -186,9 +184,7 @@ def align(
     run_dir: RunDir,
     output: Annotated[Path, typer.Option(help="NetCDF file to write, ending in .nc.")],
     path: DataPath = None,
-    time: Annotated[
-        str | None, typer.Option(help="Forecast origin, as in 2012-03-05T08:00; the last step.")
-    ] = None,
+    time: Time = None,
     node: Annotated[list[str] | None, typer.Option(help="Target place; repeatable.")] = None,
     topk: Annotated[int | None, typer.Option(help="Sources to keep; as trained.")] = None,
 ) -> None:

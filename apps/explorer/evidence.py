@@ -23,6 +23,7 @@ from sttrans_core import (
     load_run,
 )
 from sttrans_core.baselines import HistoricalAverage, LastObserved
+from sttrans_core.data.saved import is_saved
 from sttrans_core.data.windows import Split, split_windows
 from sttrans_core.truth import HitRate
 
@@ -144,7 +145,11 @@ def dataset_names(root: Path) -> dict[str, str]:
     own = sorted({run.dataset for run in find_runs(root)} - set(cards))
     return {
         **{name: str(cards[name]["title"]) for name in names},
-        **{name: f"Own: {Path(name).stem}" for name in own if Path(name).is_file()},
+        **{
+            name: f"Own: {Path(name).stem}"
+            for name in own
+            if is_saved(name) and Path(name).is_file()
+        },
     }
 
 

@@ -288,6 +288,14 @@ def test_a_run_on_own_sensors_is_offered_with_its_file(tmp_path):
     train(config, run_dir=tmp_path / "runs" / "ring", dataset=own)
     names = dataset_names(tmp_path / "runs")
     assert names[str(tmp_path / "ring.nc")] == "Own: ring"
+    # A label of data handed over in Python is no file to open, whatever lies there.
+    label = tmp_path / "label"
+    label.write_text("not a dataset")
+    (tmp_path / "runs" / "other").mkdir()
+    (tmp_path / "runs" / "other" / "config.json").write_text(
+        config.replace({"data": {"dataset": str(label)}}).to_json()
+    )
+    assert str(label) not in dataset_names(tmp_path / "runs")
     state = opened(tmp_path / "runs", "ring", data=str(tmp_path / "ring.nc"))
     assert (state.problem, state.notice) == ("", "")
     assert state.evidence.dataset.attrs["title"] == "Ring road"
