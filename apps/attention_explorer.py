@@ -19,7 +19,7 @@ from panel.util import edit_readonly
 from panel.viewable import Viewer
 
 # Parameters that forecast and alignment depend on; the others only slice what is there.
-COMPUTED = ["dataset_name", "run", "variant", "step", "topk", "window", "dense", "node"]
+COMPUTED = ["dataset_name", "run", "variant", "step", "topk", "window", "node"]
 # Two columns where there is room for them, one on a narrow screen.
 CARD = {"flex": "1 1 460px", "min-width": "0"}
 HIGH, LOW = "calc(56vh - 46px)", "calc(44vh - 46px)"

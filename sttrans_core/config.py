@@ -69,9 +69,14 @@ class ModelConfig(_Frozen):
         num_decoder_layers: Alignment-and-fusion layers.
         num_segments: Blocks of horizon steps with an alignment of their own; divides the horizon.
         topk: Sources kept per query (all candidates where there are fewer).
+        screening: `exact` scores every source. With `blocks`, for networks of more than about a
+            thousand nodes, targets in groups of near ones share candidates: the nodes of their
+            windows and of the blocks of near nodes that they admit; cost then grows linearly.
+        group_size: Targets that share candidates (with `blocks`).
+        block_size: Nodes that are screened as one (with `blocks`).
+        screened_blocks: Blocks that a group admits (with `blocks`).
         window_nodes: Nearest other nodes in the local window.
         window_steps: Most recent steps of these nodes that count as local; older ones are global.
-        screened_nodes: Further nodes per target that the global screening admits.
         encoder_nodes: Nearest nodes that the encoder attends over, the node itself included; with
             1 a source knows its own place only, which keeps the alignment easy to read.
         num_bases: Basis projections that dynamic value generation mixes.
@@ -79,7 +84,7 @@ class ModelConfig(_Frozen):
         dropout: Share of activations dropped while training.
         sources: `topk` of the candidates, all `candidates`, `dense` over every source, or `own`
             history only (no cross-attention).
-        window: Whether the `local` window belongs to the candidates.
+        window: Whether sources in the `local` window are candidates, or `none` of them.
         position: `learned` relative position in the keys, or a `fixed` decay.
         value: `dynamic` or `static` value projections.
         residual: `gated` or `plain` residual in the fusion.
@@ -93,9 +98,12 @@ class ModelConfig(_Frozen):
     num_decoder_layers: Int = Field(1, ge=1)
     num_segments: Int = Field(4, ge=1)
     topk: Int = Field(16, ge=1)
+    screening: Literal["exact", "blocks"] = "exact"
+    group_size: Int = Field(32, ge=1)
+    block_size: Int = Field(8, ge=1)
+    screened_blocks: Int = Field(8, ge=1)
     window_nodes: Int = Field(8, ge=1)
     window_steps: Int = Field(8, ge=1)
-    screened_nodes: Int = Field(8, ge=0)
     encoder_nodes: Int = Field(1, ge=1)
     num_bases: Int = Field(4, ge=1)
     relation_dim: Int = Field(16, ge=1)
@@ -165,7 +173,11 @@ VARIANTS: dict[str, Variant] = {
     "static_value": Variant(
         {"value": "static"}, "What does generating the value projection from content contribute?"
     ),
-    "no_topk": Variant({"sources": "candidates"}, "Does keeping only the Top-k help or hurt?"),
+    # With exact screening every source would be a candidate, as in full_attention.
+    "no_topk": Variant(
+        {"sources": "candidates", "screening": "blocks"},
+        "Does keeping only the Top-k help or hurt?",
+    ),
     "full_attention": Variant(
         {"sources": "dense"}, "Is hybrid sparse attention as good as dense attention?"
     ),

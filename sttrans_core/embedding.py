@@ -37,7 +37,7 @@ class CalendarEmbedding(nn.Module):
 
 
 class SourceEmbedding(nn.Module):
-    """One token per (history step, node).
+    """One token per (node, history step).
 
     Args:
         width: Channels of a token.
@@ -70,7 +70,7 @@ class SourceEmbedding(nn.Module):
         batch: Batch,
         calendar: Float[Tensor, "batch history channel"],
         coordinates: Float[Tensor, "node 2"],
-    ) -> Float[Tensor, "batch history node channel"]:
+    ) -> Float[Tensor, "batch node history channel"]:
         """Embed each reading with its calendar, step and place.
 
         Args:
@@ -82,9 +82,10 @@ class SourceEmbedding(nn.Module):
             The tokens.
         """
         flags = batch.observed.unsqueeze(-1).to(batch.values.dtype)
-        token = self.reading(torch.cat([batch.values, flags], dim=-1))  # (B, T, N, D)
-        token = token + (calendar + self.step)[:, :, None]
-        return token + self.node + self.place(coordinates)
+        readings = torch.cat([batch.values, flags], dim=-1).transpose(1, 2)  # (B, N, T, C + 1)
+        when = (calendar + self.step)[:, None]  # (B, 1, T, D)
+        where = (self.node + self.place(coordinates))[:, None]  # (N, 1, D)
+        return self.reading(readings) + when + where
 
 
 def _sinusoids(steps: int, width: int) -> Float[Tensor, "steps channel"]:

@@ -40,11 +40,11 @@ class EncoderLayer(nn.Module):
 
     def forward(
         self,
-        token: Float[Tensor, "batch history node channel"],
+        token: Float[Tensor, "batch node history channel"],
         *,
-        observed: Bool[Tensor, "batch history node"],
+        observed: Bool[Tensor, "batch node history"],
         neighbours: Int[Tensor, "node neighbour"],
-    ) -> Float[Tensor, "batch history node channel"]:
+    ) -> Float[Tensor, "batch node history channel"]:
         """Mix tokens along time and across near nodes.
 
         Args:
@@ -63,31 +63,31 @@ class EncoderLayer(nn.Module):
 
     def _along_time(
         self,
-        token: Float[Tensor, "batch history node channel"],
-        observed: Bool[Tensor, "batch history node"],
-    ) -> Float[Tensor, "batch history node channel"]:
-        history = token.shape[1]
+        token: Float[Tensor, "batch node history channel"],
+        observed: Bool[Tensor, "batch node history"],
+    ) -> Float[Tensor, "batch node history channel"]:
+        history = token.shape[2]
         qkv = self.time_in(self.time_norm(token)).unflatten(-1, (3, self.num_heads, -1))
-        query, key, value = qkv.permute(3, 0, 2, 4, 1, 5)  # each (B, N, H, T, d)
+        query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)  # each (B, N, H, T, d)
         itself = torch.eye(history, dtype=torch.bool, device=token.device)
-        mask = observed.transpose(1, 2)[:, :, None, None] | itself  # (B, N, 1, T, T)
+        mask = observed[:, :, None, None] | itself  # (B, N, 1, T, T)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.time_out(mixed.permute(0, 3, 1, 2, 4).flatten(3))
+        return self.time_out(mixed.transpose(2, 3).flatten(3))
 
     def _across_nodes(
         self,
-        token: Float[Tensor, "batch history node channel"],
-        observed: Bool[Tensor, "batch history node"],
+        token: Float[Tensor, "batch node history channel"],
+        observed: Bool[Tensor, "batch node history"],
         near: Int[Tensor, "node neighbour"],
-    ) -> Float[Tensor, "batch history node channel"]:
+    ) -> Float[Tensor, "batch node history channel"]:
         qkv = self.space_in(self.space_norm(token)).unflatten(-1, (3, self.num_heads, -1))
-        query, key, value = qkv.unbind(3)  # each (B, T, N, H, d)
+        query, key, value = qkv.unbind(3)  # each (B, N, T, H, d)
         flat = near.flatten()
         shape = (*near.shape,)
-        key = key.index_select(2, flat).unflatten(2, shape)  # (B, T, N, M, H, d)
-        value = value.index_select(2, flat).unflatten(2, shape)
-        score = (query[:, :, :, None] * key).sum(-1) / query.shape[-1] ** 0.5  # (B, T, N, M, H)
-        seen = observed.index_select(2, flat).unflatten(2, shape).unsqueeze(-1)
-        itself = torch.arange(shape[1], device=token.device)[:, None] == 0
-        weight = score.masked_fill(~(seen | itself), -torch.inf).softmax(3)
-        return self.space_out((weight.unsqueeze(-1) * value).sum(3).flatten(3))
+        key = key.index_select(1, flat).unflatten(1, shape)  # (B, N, M, T, H, d)
+        value = value.index_select(1, flat).unflatten(1, shape)
+        score = (query[:, :, None] * key).sum(-1) / query.shape[-1] ** 0.5  # (B, N, M, T, H)
+        seen = observed.index_select(1, flat).unflatten(1, shape).unsqueeze(-1)
+        itself = torch.arange(shape[1], device=token.device)[:, None, None] == 0
+        weight = score.masked_fill(~(seen | itself), -torch.inf).softmax(2)
+        return self.space_out((weight.unsqueeze(-1) * value).sum(2).flatten(3))

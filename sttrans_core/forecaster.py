@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sttrans_core.alignment import Alignment, Selection
+from sttrans_core.alignment import Selection
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.data.windows import Batch, Windows
 from sttrans_core.devices import pick_device
@@ -27,7 +27,6 @@ from sttrans_core.scores import read_scores
 __all__ = ["Forecaster", "hide", "load_run"]
 
 FORECAST_BATCH = 64
-SCORES_AT_ONCE = 1 << 24  # dense scores of an alignment in memory, 64 MiB
 
 
 class Forecaster:
@@ -142,14 +141,13 @@ class Forecaster:
         *,
         topk: int | None = None,
         window: bool = True,
-        dense: bool = False,
         mask_nodes: Sequence[str] = (),
         mask_steps: Sequence[int] = (),
         layer: int = -1,
     ) -> xr.Dataset:
         """Say which (place, time step) pairs a forecast looks at, and how strongly.
 
-        The last five arguments are inference-time switches: they change what one set of weights
+        The options are inference-time switches: they change what one set of weights
         may look at, not the weights.
 
         Args:
@@ -157,8 +155,7 @@ class Forecaster:
             time: Forecast origin, the last observed step of the history.
             nodes: Ids of the places whose forecast is explained; all where it is None.
             topk: Sources to keep, at least 1; as trained where it is None.
-            window: Whether the local window belongs to the candidates.
-            dense: Make every source a candidate.
+            window: Whether sources in the local window are candidates.
             mask_nodes: Ids of places whose readings are hidden from the model.
             mask_steps: History steps (0 = oldest) whose readings are hidden.
             layer: Decoder layer, 0 for the first, -1 for the last.
@@ -191,22 +188,16 @@ class Forecaster:
         hidden = self.indices(mask_nodes) if len(mask_nodes) else []
         windows, starts, last_steps = self._cut(dataset, [time])
         batch = hide(windows.batch(starts), hidden, list(mask_steps))
-        selection = self.selection(topk=topk, window=window, dense=dense)
-        # The plain path scores every source: so many queries at a time as fit into memory.
-        scores = batch.observed.numel() * model.num_segments * model.num_heads
-        at_once = max(1, SCORES_AT_ONCE // scores)
-        parts = [
-            self._align(batch, query[first : first + at_once], selection, layer)
-            for first in range(0, len(query), at_once)
-        ]
-        alignment = Alignment(
-            **{
-                name: torch.cat([getattr(part, name) for part in parts], dim=1).cpu()
-                for name in Alignment.__dataclass_fields__
-            }
+        selection = self.selection(topk=topk, window=window)
+        _, alignments = self.model(
+            batch,
+            query_nodes=torch.tensor(query, device=self.device),
+            selection=selection,
+            need_alignment=True,
         )
+        alignment = alignments[layer]
         targets = torch.tensor(query, device=self.device)[:, None, None]
-        relations = self.model.geometry.relations(targets, alignment.node[0].to(self.device))
+        relations = self.model.geometry.relations(targets, alignment.node[0])
         return label_alignment(
             alignment,
             dataset,
@@ -218,25 +209,13 @@ class Forecaster:
             layer=layer % self.config.model.num_decoder_layers,
         )
 
-    def _align(self, batch: Batch, query: list[int], selection: Selection, layer: int) -> Alignment:
-        nodes = torch.tensor(query, device=self.device)
-        _, alignments = self.model(
-            batch, query_nodes=nodes, selection=selection, need_alignment=True
-        )
-        return alignments[layer]
-
-    def selection(
-        self, *, topk: int | None = None, window: bool = True, dense: bool = False
-    ) -> Selection:
+    def selection(self, *, topk: int | None = None, window: bool = True) -> Selection:
         """Give the trained selection of sources with inference-time switches applied."""
         trained = self.model.selection
-        lost = 0 if window else trained.window_nodes
         return replace(
             trained,
             topk=trained.topk if topk is None else topk,
-            dense=dense or trained.dense,
-            window_nodes=trained.window_nodes - lost,
-            screened_nodes=trained.screened_nodes + lost,
+            window=trained.window if window else "none",
         )
 
     def indices(self, nodes: Sequence[str]) -> list[int]:

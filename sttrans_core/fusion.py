@@ -23,8 +23,8 @@ class StaticValues(nn.Module):
         self.norm, self.value = nn.LayerNorm(width), nn.Linear(width, width)
 
     def forward(
-        self, source: Float[Tensor, "batch history node channel"]
-    ) -> Float[Tensor, "batch history node head value_dim"]:
+        self, source: Float[Tensor, "batch node history channel"]
+    ) -> Float[Tensor, "batch node history head value_dim"]:
         """Project each source to its values."""
         return self.value(self.norm(source)).unflatten(-1, (self.num_heads, -1))
 
@@ -54,8 +54,8 @@ class DynamicValues(nn.Module):
         self.mixing = nn.Linear(width, num_heads * num_bases)
 
     def forward(
-        self, source: Float[Tensor, "batch history node channel"]
-    ) -> Float[Tensor, "batch history node head value_dim"]:
+        self, source: Float[Tensor, "batch node history channel"]
+    ) -> Float[Tensor, "batch node history head value_dim"]:
         """Project each source to its values."""
         source = self.norm(source)
         bases = self.bases(source).unflatten(-1, (self.num_bases, self.num_heads, -1))

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from numpy.typing import ArrayLike
 from scipy.spatial import KDTree
 
-__all__ = ["EARTH_RADIUS_KM", "bearing_degrees", "haversine_km", "nearest_nodes"]
+__all__ = ["EARTH_RADIUS_KM", "bearing_degrees", "haversine_km", "nearest_nodes", "unit_points"]
 
 EARTH_RADIUS_KM = 6371.0088
 # Chord lengths on the unit sphere closer than this (6 mm on the ground) count as equal.
@@ -93,7 +93,7 @@ def nearest_nodes(
             "latitude and longitude must be finite; got NaN or infinite values. "
             "Drop the nodes without a place."
         )
-    points = _unit_sphere(latitude, longitude)
+    points = unit_points(latitude, longitude)
     num_nodes = len(points)
     count = min(count, num_nodes)
     tree = KDTree(points)
@@ -122,6 +122,6 @@ def _sorted_neighbours(
     return np.take_along_axis(index, order, axis=1), settled
 
 
-def _unit_sphere(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+def unit_points(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     phi, turn = np.radians(latitude), np.radians(longitude)
     return np.column_stack([np.cos(phi) * np.cos(turn), np.cos(phi) * np.sin(turn), np.sin(phi)])

@@ -94,8 +94,8 @@ def label_alignment(
     Returns:
         A dataset that keeps the alignment contract.
     """
-    node, step = alignment.node[0].numpy(), alignment.step[0].numpy()
-    weight = alignment.weight[0].float().numpy()
+    node, step = alignment.node[0].cpu().numpy(), alignment.step[0].cpu().numpy()
+    weight = alignment.weight[0].float().cpu().numpy()
     history, segments = config.data.history_steps, weight.shape[1]
     when = last_step - history + 1 + step
     ids = dataset["node"].values
@@ -108,7 +108,7 @@ def label_alignment(
             "weight": (("query_node", "segment", "head", "source"), weight),
             "covered_mass": (
                 ("query_node", "segment", "head"),
-                alignment.covered_mass[0].float().numpy(),
+                alignment.covered_mass[0].float().cpu().numpy(),
             ),
             "source_node": (dims, ids[node]),
             "source_node_index": (dims, node),
@@ -118,8 +118,8 @@ def label_alignment(
             "source_longitude": (dims, longitude[node]),
             "source_direction": (dims, direction),
             "source_value": (dims, dataset["target"].values[when, node].astype(np.float32)),
-            "in_window": (dims, alignment.in_window[0].numpy()),
-            "valid": (dims, alignment.valid[0].numpy()),
+            "in_window": (dims, alignment.in_window[0].cpu().numpy()),
+            "valid": (dims, alignment.valid[0].cpu().numpy()),
         },
         coords={
             "time": dataset["time"].values[last_step],
@@ -136,7 +136,7 @@ def label_alignment(
             **_attrs(dataset, config),
             "topk": weight.shape[3],
             "history_steps": history,
-            "window_nodes": selection.window_nodes,
+            "window_nodes": selection.window_nodes if selection.window == "local" else 0,
             "window_steps": selection.window_steps,
             "layer": layer,
         },

@@ -7,7 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sttrans_core.alignment import Alignment, Selection, SpatioTemporalAlignment
+from sttrans_core.alignment import (
+    Alignment,
+    Selection,
+    SpatioTemporalAlignment,
+    whole_groups,
+)
 from sttrans_core.config import ModelConfig
 from sttrans_core.data.windows import Batch
 from sttrans_core.embedding import CalendarEmbedding, SourceEmbedding
@@ -77,11 +82,11 @@ class DecoderLayer(nn.Module):
     def forward(
         self,
         query: Float[Tensor, "batch query segment channel"],
-        source: Float[Tensor, "batch history node channel"],
-        reading: Float[Tensor, "batch history node channel"],
+        source: Float[Tensor, "batch node history channel"],
+        reading: Float[Tensor, "batch node history channel"],
         *,
         place: Float[Tensor, "query segment channel"],
-        observed: Bool[Tensor, "batch history node"],
+        observed: Bool[Tensor, "batch node history"],
         geometry: Geometry,
         query_nodes: Int[Tensor, " query"] | None,
         selection: Selection | None,
@@ -177,12 +182,16 @@ class STTrans(nn.Module):
         Returns:
             The forecast in z-scores, and the alignments, outermost layer last.
         """
+        asked = query_nodes
+        if query_nodes is not None:
+            query_nodes = whole_groups(self.geometry, selection or self.selection, query_nodes)
         calendar = self.calendar(batch.time_of_day, batch.day_of_week)  # (B, T + P, D)
         past, future = calendar[:, : self.history_steps], calendar[:, self.history_steps :]
-        reading = self.embedding(batch, past, self.geometry.coordinates())  # (B, T, N, D)
+        observed = batch.observed.transpose(1, 2).contiguous()  # (B, N, T): a node's steps in a row
+        reading = self.embedding(batch, past, self.geometry.coordinates())  # (B, N, T, D)
         source = reading
         for layer in self.encoder:
-            source = layer(source, observed=batch.observed, neighbours=self.geometry.neighbours)
+            source = layer(source, observed=observed, neighbours=self.geometry.neighbours)
         target = self.target if query_nodes is None else self.target[query_nodes]
         place = target[:, None] + self.segment  # (Q, S, D)
         query = self._queries(source, future, query_nodes) + place  # (B, Q, S, D)
@@ -193,13 +202,17 @@ class STTrans(nn.Module):
                 source,
                 reading,
                 place=place,
-                observed=batch.observed,
+                observed=observed,
                 geometry=self.geometry,
                 query_nodes=query_nodes,
                 selection=selection,
                 need_alignment=need_alignment,
             )
             alignments += [alignment] if alignment is not None else []
+        if query_nodes is not asked:
+            place = (query_nodes == asked[:, None]).int().argmax(1)
+            query, alignments = query[:, place], [each.rows(place) for each in alignments]
+            query_nodes = asked
         steps = self.head(query)  # (B, Q, S, P/S)
         change = steps.flatten(2).transpose(1, 2)  # (B, P, Q)
         last = _last_observed(batch)  # (B, N)
@@ -208,13 +221,12 @@ class STTrans(nn.Module):
 
     def _queries(
         self,
-        source: Float[Tensor, "batch history node channel"],
+        source: Float[Tensor, "batch node history channel"],
         future: Float[Tensor, "batch horizon channel"],
         query_nodes: Int[Tensor, " query"] | None,
     ) -> Float[Tensor, "batch query segment channel"]:
         """What differs between forecasts of a place: its history, and the segment's calendar."""
-        own = source.transpose(1, 2)  # (B, N, T, D)
-        own = own if query_nodes is None else own[:, query_nodes]
+        own = source if query_nodes is None else source[:, query_nodes]
         when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
         return self.history(own.flatten(2))[:, :, None] + when[:, None]
 
@@ -233,25 +245,26 @@ def _selection(config: ModelConfig, history_steps: int, num_nodes: int) -> Selec
             f"{history_steps * others} sources ({history_steps} steps x {others} other nodes). "
             "Lower model.topk or raise data.history_steps."
         )
-    window = min(config.window_nodes, others) if config.window == "local" else 0
     return Selection(
         topk=topk,
-        dense=config.sources == "dense",
-        window_nodes=window,
+        screening="exact" if config.sources == "dense" else config.screening,
+        window=config.window,
+        window_nodes=min(config.window_nodes, others),
         window_steps=config.window_steps,
-        # Without the window as many nodes are fetched: only *where* they come from changes.
-        screened_nodes=min(config.screened_nodes + config.window_nodes, others) - window,
+        group_size=config.group_size,
+        block_size=config.block_size,
+        screened_blocks=config.screened_blocks,
     )
 
 
 def _own_history(
-    values: Float[Tensor, "batch history node head value_dim"],
-    observed: Bool[Tensor, "batch history node"],
+    values: Float[Tensor, "batch node history head value_dim"],
+    observed: Bool[Tensor, "batch node history"],
     query_nodes: Int[Tensor, " query"] | None,
 ) -> Float[Tensor, "batch query channel"]:
     """Mean value of each node's own observed steps (the ablation without alignment)."""
-    share = observed / observed.sum(1, keepdim=True).clamp_min(1)
-    own = torch.einsum("btnhv,btn->bnhv", values, share.to(values.dtype)).flatten(2)
+    share = observed / observed.sum(2, keepdim=True).clamp_min(1)
+    own = torch.einsum("bnthv,bnt->bnhv", values, share.to(values.dtype)).flatten(2)
     return own if query_nodes is None else own[:, query_nodes]
 
 

@@ -1,14 +1,16 @@
 """Relative position of a source to a target: distance, direction and lag."""
 
 import math
-from typing import TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
-from sttrans_core.geometry import EARTH_RADIUS_KM, haversine_km, nearest_nodes
+from sttrans_core.geometry import EARTH_RADIUS_KM, haversine_km, nearest_nodes, unit_points
+from sttrans_core.grouping import group_places
 from sttrans_core.roads import pairs_along_roads
 
 __all__ = ["FixedPosition", "Geometry", "LearnedPosition", "direction_names"]
@@ -22,6 +24,24 @@ DIRECTIONS = ("N", "NE", "E", "SE", "S", "SW", "W", "NW", "downstream", "upstrea
 NUM_RELATIONS = 1 + (len(_DISTANCE_EDGES) + 1) * NUM_DIRECTIONS  # 0 is the node itself
 
 _Index = TypeVar("_Index", np.ndarray, Tensor)
+
+
+class Groups(NamedTuple):
+    """Which targets share their candidates, and which nodes are screened together.
+
+    Args:
+        members: Nodes of each group of targets, -1 where a group is not full.
+        blocks: Nodes of each block of sources, -1 where a block is not full.
+        window: Nodes in the local window of any member, members included; -1 fills up.
+        is_near: Blocks that lie in the window anyway, so that screening need not admit them.
+        between: Relation class of the centres of group and block.
+    """
+
+    members: Int[Tensor, "group member"]
+    blocks: Int[Tensor, "block member"]
+    window: Int[Tensor, "group near"]
+    is_near: Bool[Tensor, "group block"]
+    between: Int[Tensor, "group block"]
 
 
 class Geometry(nn.Module):
@@ -61,8 +81,9 @@ class Geometry(nn.Module):
         pair, relation = self._along_roads(latitude, longitude, downstream)
         self.register_buffer("road_pair", pair, persistent=False)
         self.register_buffer("road_relation", relation, persistent=False)
-        # Filled when it is first asked for.
+        # Filled when they are first asked for.
         self.register_buffer("table", torch.empty(0, 0, dtype=torch.int16), persistent=False)
+        self._groups: dict[tuple[Any, ...], Groups] = {}
 
     def _along_roads(
         self, latitude: np.ndarray, longitude: np.ndarray, downstream: np.ndarray | None
@@ -112,6 +133,32 @@ class Geometry(nn.Module):
         east = torch.remainder(there[..., 1] - here[..., 1] + math.pi, 2 * math.pi) - math.pi
         east = east * torch.cos((there[..., 0] + here[..., 0]) / 2)
         return east * EARTH_RADIUS_KM, north * EARTH_RADIUS_KM
+
+    def groups(self, *, group_size: int, block_size: int, window_nodes: int) -> Groups:
+        """Group targets that share their candidates, and source nodes that are screened as one.
+
+        Args:
+            group_size: Targets of a group.
+            block_size: Nodes of a block.
+            window_nodes: Nearest other nodes in the local window.
+
+        Returns:
+            The groups; found once and kept.
+        """
+        key = (group_size, block_size, window_nodes, self.position.device)
+        if key not in self._groups:
+            near = self.neighbours[:, : 1 + window_nodes].cpu().numpy()
+            found = group_places(
+                unit_points(*np.degrees(self.position.double().cpu().numpy()).T),
+                near, group_size=group_size, block_size=block_size, window_nodes=window_nodes,
+            )  # fmt: skip
+            to = partial(torch.as_tensor, device=self.position.device)
+            between = self.relations(to(found.centre)[:, None], to(found.block_centre))
+            self._groups[key] = Groups(
+                to(found.members), to(found.blocks), to(found.window), to(found.is_near),
+                between.to(torch.int16),
+            )  # fmt: skip
+        return self._groups[key]
 
     def relations(
         self, target: Int[Tensor, "..."], source: Int[Tensor, "..."]

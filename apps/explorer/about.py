@@ -21,7 +21,7 @@ true cause known; there the line below the cube says how often it was found, bes
 The picture shows the k sources that were kept. The covered mass is the share of dense attention,
 over every observed place and time step, that falls on them.
 
-A retrained variant has weights of its own. A live switch (k, local window, search everything)
+A retrained variant has weights of its own. A live switch (k, local window)
 changes what one set of weights may look at when an alignment is made; the forecast line and the
 scores stay those of the model as trained.
 

@@ -72,7 +72,6 @@ class Controls(Viewer):
             sizing_mode="stretch_width", margin=(4, 16), size="small",
         )  # fmt: skip
         self.window = pmui.Switch.from_param(p.window, margin=(2, 10))
-        self.dense = pmui.Switch.from_param(p.dense, margin=(2, 10))
         self._dataset: xr.Dataset | None = None
         self._moved: dict[pmui.IntSlider, int | None] = {}
         self._connect()
@@ -132,7 +131,7 @@ class Controls(Viewer):
         self.part.object = _say_part(evidence, colors.muted)
         self.node.options = evidence.dataset["node"].values.tolist()
         has_alignment = evidence.alignment is not None
-        for widget in (self.topk, self.head, self.min_weight, self.window, self.dense):
+        for widget in (self.topk, self.head, self.min_weight, self.window):
             widget.disabled = not has_alignment
         if has_alignment:
             trained = evidence.trained_topk
@@ -186,7 +185,6 @@ class Controls(Viewer):
             _caption("Live switches: same weights"),
             self.topk,
             self.window,
-            self.dense,
             sizing_mode="stretch_width",
             margin=0,
         )

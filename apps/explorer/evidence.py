@@ -54,8 +54,7 @@ class Request:
         root: Folder of run folders.
         step: Forecast origin as a step of the dataset; one of the test part where it is None.
         topk: Sources to keep; as trained where it is None.
-        window: Whether the local window belongs to the candidates.
-        dense: Make every source a candidate.
+        window: Whether sources in the local window are candidates.
         node: The selected place, which matters where not all places are aligned at once.
     """
 
@@ -66,7 +65,6 @@ class Request:
     step: int | None
     topk: int | None = None
     window: bool = True
-    dense: bool = False
     node: str = ""
 
     def at(self, node: str) -> Self:
@@ -109,10 +107,8 @@ class Evidence:
             return 0
         selection = self.forecaster.model.selection
         history = self.forecaster.config.data.history_steps
-        others = self.dataset.sizes["node"] - 1
-        if not selection.dense:
-            others = min(others, selection.window_nodes + selection.screened_nodes)
-        return min(selection.topk or history * others, history * others)
+        sources = history * (self.dataset.sizes["node"] - 1)
+        return min(selection.topk or sources, sources)
 
     @property
     def first_step(self) -> int:
@@ -285,9 +281,7 @@ def _align(
     at_once = kept * dataset.sizes["node"] <= SOURCES_AT_ONCE
     known = request.node in dataset["node"].values
     nodes = None if at_once or not known else [request.node]
-    return forecaster.align(
-        dataset, time, nodes, topk=request.topk, window=request.window, dense=request.dense
-    )
+    return forecaster.align(dataset, time, nodes, topk=request.topk, window=request.window)
 
 
 def _baselines(

@@ -25,7 +25,6 @@ LINKED = {
     "head": "head",
     "min_weight": "min",
     "window": "window",
-    "dense": "dense",
     "map_variable": "map",
 }
 UNSET = (None, "", "None")
@@ -73,10 +72,7 @@ class ExplorerState(param.Parameterized):
         0.0, bounds=(0.0, 0.2), doc="Hide sources below this weight.", label="Smallest weight"
     )
     window = param.Boolean(
-        True, doc="Whether the recent local window is searched.", label="Local window"
-    )
-    dense = param.Boolean(
-        False, doc="Search every place and time step, without screening.", label="Search everything"
+        True, doc="Whether near places may be sources in the last steps.", label="Local window"
     )
     map_variable = param.Selector(
         objects=MAP_VARIABLES, default="forecast", doc="What the map shows.", label="Map"
@@ -171,7 +167,6 @@ class ExplorerState(param.Parameterized):
             step=self.step,
             topk=self.topk,
             window=self.window,
-            dense=self.dense,
             node=self.node,
         )
 

@@ -119,10 +119,8 @@ def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
         _fact(f"{at['covered_mass']:.0%}", "of dense attention covered", colors, COVERED),
         _fact(f"k = {at['topk']}", kept, colors, "sources kept for each forecast"),
     ]
-    if asked.dense:
-        facts.append(_fact("all", "sources searched, switched live", colors))
     if not asked.window:
-        facts.append(_fact("no", "local window, switched live", colors))
+        facts.append(_fact("no", "source from the local window, switched live", colors))
     if at["shown_weight"] < 0.995:
         facts.append(_fact(f"{at['shown_weight']:.0%}", "of the weight shown", colors))
     hits = evidence.hits

@@ -239,7 +239,7 @@ def test_the_line_on_trust_names_each_switch(runs):
     state = opened(runs)
 
     def line(**switches: object) -> str:
-        state.param.update(topk=None, dense=False, window=True)
+        state.param.update(topk=None, window=True)
         state.param.update(**switches)
         state.update()
         selected = {"node": state.node, "segment": 1, "head": None, "min_weight": 0.0}
@@ -248,10 +248,9 @@ def test_the_line_on_trust_names_each_switch(runs):
 
     assert ">k = 3</b> switched live" in line(topk=3)
     assert "in the Top-3" in line(topk=3)
-    assert ">k = 16</b> as trained" in line(dense=True)
-    assert ">all</b> sources searched" in line(dense=True)
-    assert ">no</b> local window" in line(window=False)
-    assert "searched" not in line(window=False)
+    assert ">k = 16</b> as trained" in line(window=False)
+    assert ">no</b> source from the local window" in line(window=False)
+    assert "local window" not in line()
 
 
 def test_the_simulated_set_comes_first(tmp_path):

@@ -23,7 +23,7 @@ def _layer(neighbours: int = 3) -> EncoderLayer:
 
 
 def _changed(layer, token, observed, *, at, by=3.0) -> torch.Tensor:
-    """Say which tokens of the first window change when one of them does, (history, node)."""
+    """Say which tokens of the first window change when one of them does, (node, history)."""
     other = token.clone()
     other[0, at[0], at[1], 0] += by
     before, after = (layer(t, observed=observed, neighbours=_near()) for t in (token, other))
@@ -33,28 +33,28 @@ def _changed(layer, token, observed, *, at, by=3.0) -> torch.Tensor:
 
 @pytest.mark.parametrize("neighbours", [1, 3])
 def test_a_token_reaches_its_place_and_its_neighbourhood_only(neighbours):
-    token = torch.randn(BATCH, HISTORY, NODES, WIDTH)
-    observed = torch.ones(BATCH, HISTORY, NODES, dtype=torch.bool)
-    changed = _changed(_layer(neighbours), token, observed, at=(2, 4))
+    token = torch.randn(BATCH, NODES, HISTORY, WIDTH)
+    observed = torch.ones(BATCH, NODES, HISTORY, dtype=torch.bool)
+    changed = _changed(_layer(neighbours), token, observed, at=(4, 2))
     reached = (_near() == 4).any(1) if neighbours == 3 else torch.arange(NODES) == 4
     # Along time first, then across space: every step of every node that has node 4 near it.
-    assert torch.equal(changed, reached.expand(HISTORY, -1))
+    assert torch.equal(changed, reached[:, None].expand(-1, HISTORY))
 
 
 @given(step=st.integers(0, HISTORY - 1), node=st.integers(0, NODES - 1), seed=st.integers(0, 99))
 def test_a_missing_reading_reaches_nobody_else(step, node, seed):
     generator = torch.Generator().manual_seed(seed)
-    token = torch.randn(BATCH, HISTORY, NODES, WIDTH, generator=generator)
-    observed = torch.rand(BATCH, HISTORY, NODES, generator=generator) > 0.3
-    observed[0, step, node] = False
-    changed = _changed(_layer(), token, observed, at=(step, node))
-    changed[step, node] = False
+    token = torch.randn(BATCH, NODES, HISTORY, WIDTH, generator=generator)
+    observed = torch.rand(BATCH, NODES, HISTORY, generator=generator) > 0.3
+    observed[0, node, step] = False
+    changed = _changed(_layer(), token, observed, at=(node, step))
+    changed[node, step] = False
     assert not changed.any()
 
 
 def test_nothing_observed_stays_finite():
-    token = torch.randn(BATCH, HISTORY, NODES, WIDTH, requires_grad=True)
-    observed = torch.zeros(BATCH, HISTORY, NODES, dtype=torch.bool)
+    token = torch.randn(BATCH, NODES, HISTORY, WIDTH, requires_grad=True)
+    observed = torch.zeros(BATCH, NODES, HISTORY, dtype=torch.bool)
     output = _layer()(token, observed=observed, neighbours=_near())
     output.square().sum().backward()
     assert torch.isfinite(output).all()

@@ -3,18 +3,32 @@
 import pytest
 import torch
 import xarray as xr
-from small_runs import HORIZON, NODES, SEGMENTS, random_batch, small_config, small_model
+from small_runs import (
+    HISTORY,
+    HORIZON,
+    NODES,
+    SEGMENTS,
+    SOURCES,
+    random_batch,
+    small_config,
+    small_model,
+)
 
 from sttrans_core.config import VARIANTS
 from sttrans_core.forecaster import load_run
 from sttrans_core.metrics import masked_mae
+from sttrans_core.model import STTrans
 from sttrans_core.runs import RunError
 from sttrans_core.schema import check_alignment
 from sttrans_core.training import train
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
-# Kept sources: 5 of the candidates; else all steps of the 3 + 2 candidate or of all other nodes.
-KEPT = {"no_topk": 5 * 7, "full_attention": 10 * 7}
+# Kept sources: 5 of the candidates; else all steps of the candidate or of all other nodes.
+def _kept(variant: str, model: STTrans) -> int:
+    if variant == "full_attention":
+        return SOURCES
+    groups = model.geometry.groups(group_size=3, block_size=2, window_nodes=3)
+    return HISTORY * (groups.window.shape[1] + 2) if variant == "no_topk" else 5
 
 
 @every_variant
@@ -50,7 +64,7 @@ def test_the_alignment_of_every_layer(variant):
     if variant == "no_alignment":
         assert alignments == []
         return
-    kept = KEPT.get(variant, 5)
+    kept = _kept(variant, model)
     assert len(alignments) == 2
     for alignment in alignments:
         assert alignment.node.shape == (2, NODES, SEGMENTS, kept)
@@ -82,6 +96,6 @@ def test_saves_and_reloads_equal(variant, series, tmp_path):
             loaded.align(series, time)
         return
     alignment = check_alignment(loaded.align(series, time))
-    assert alignment.sizes["source"] == KEPT.get(variant, 5)
+    assert alignment.sizes["source"] == _kept(variant, loaded.model)
     assert alignment.attrs["model"] == f"{variant}, seed 0"
     xr.testing.assert_identical(alignment, made.align(series, time))

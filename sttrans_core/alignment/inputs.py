@@ -1,0 +1,178 @@
+"""What the parts of an alignment work on, and the candidates of every query."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sttrans_core.alignment.types import Selection
+from sttrans_core.relation import Geometry, Groups
+
+__all__ = ["Candidates", "Inputs", "find_candidates", "relations", "whole_groups"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Queries, sources and how they are related.
+
+    The score of a source is `query . key + coefficients . features[relation, step]`.
+
+    Args:
+        query: Scaled by the root of its dimension.
+        key: One vector per source and head.
+        value: One vector per source and head.
+        observed: Which sources were observed.
+        coefficients: What each query weighs the relation features by.
+        features: Features of every relation class and history step.
+        geometry: Positions and neighbours of the nodes.
+        selection: Which sources are candidates and how many are kept.
+        query_nodes: Node index of each query.
+    """
+
+    query: Float[Tensor, "batch query segment head dim"]
+    key: Float[Tensor, "batch node history head dim"]
+    value: Float[Tensor, "batch node history head value_dim"]
+    observed: Bool[Tensor, "batch node history"]
+    coefficients: Float[Tensor, "batch query segment head relation_dim"]
+    features: Float[Tensor, "relation history relation_dim"]
+    geometry: Geometry
+    selection: Selection
+    query_nodes: Int[Tensor, " query"]
+
+
+class Candidates(NamedTuple):
+    """Nodes whose sources are candidates, for each group of queries.
+
+    Args:
+        rows: Positions of the members of each group in the query axis, -1 fills up.
+        nodes: Candidate nodes, -1 fills up.
+    """
+
+    rows: Int[Tensor, "group member"]
+    nodes: Int[Tensor, "#batch group candidate"]
+
+
+def find_candidates(inputs: Inputs) -> Candidates:
+    """Give the candidate nodes of every query.
+
+    Args:
+        inputs: Queries and sources.
+
+    Returns:
+        One group with all nodes where screening is exact; else the groups of the geometry, each
+        with the nodes of its members' windows and of the blocks that it admits: those with the
+        largest share among all blocks in any segment, by the softmax of the score of the group's
+        mean query and a block's mean observed key, averaged over heads.
+
+    Raises:
+        ValueError: Screening by blocks was given a part of a group's members.
+    """
+    chosen, device = inputs.selection, inputs.query.device
+    num_nodes, num_queries = inputs.key.shape[1], len(inputs.query_nodes)
+    if chosen.screening == "exact":
+        rows = torch.arange(num_queries, device=device)[None]
+        return Candidates(rows, torch.arange(num_nodes, device=device)[None, None])
+    groups = _groups(inputs.geometry, chosen)
+    place = torch.full((num_nodes + 1,), -1, device=device)  # the last one is where -1 points to
+    place[inputs.query_nodes] = torch.arange(num_queries, device=device)
+    rows = place[groups.members]
+    if num_queries < num_nodes:
+        asked = (rows >= 0).any(1)
+        rows = rows[asked]
+        if ((rows < 0) & (groups.members[asked] >= 0)).any():
+            raise ValueError(
+                "Screening by blocks must be given whole groups of targets, which share their "
+                f"candidates; got {num_queries} queries of {num_nodes} nodes that leave some "
+                "members out. Pass all nodes, or those that whole_groups gives."
+            )
+        groups = groups._replace(
+            window=groups.window[asked],
+            is_near=groups.is_near[asked],
+            between=groups.between[asked],
+        )
+    with torch.no_grad():  # the selection is discrete; the gradient flows through the scores
+        admitted = _admitted_blocks(inputs, rows, groups)  # (B, G, A)
+    screened = groups.blocks[admitted].flatten(2)  # (B, G, A*M)
+    window = groups.window.expand(len(screened), -1, -1)  # (B, G, W)
+    repeated = (screened[..., None] == window[:, :, None]).any(-1)
+    return Candidates(rows, torch.cat([window, screened.masked_fill(repeated, -1)], dim=2))
+
+
+def whole_groups(
+    geometry: Geometry, selection: Selection, nodes: Int[Tensor, " query"]
+) -> Int[Tensor, " member"]:
+    """Give the targets that must be queried together, for some of them to be.
+
+    Args:
+        geometry: Positions and neighbours of the nodes.
+        selection: Which sources are candidates.
+        nodes: Node indices.
+
+    Returns:
+        The same nodes where screening is exact; else all members of their groups, each once.
+    """
+    if selection.screening == "exact":
+        return nodes
+    members = _groups(geometry, selection).members
+    members = members[torch.isin(members, nodes).any(1)]
+    return members[members >= 0].sort().values
+
+
+def _groups(geometry: Geometry, selection: Selection) -> Groups:
+    return geometry.groups(
+        group_size=selection.group_size,
+        block_size=selection.block_size,
+        window_nodes=selection.window_nodes,
+    )
+
+
+def _admitted_blocks(inputs, rows, groups) -> Int[Tensor, "batch group admitted"]:
+    heads, num_blocks = inputs.key.shape[3], len(groups.blocks)
+    is_member = (rows >= 0).to(inputs.query.dtype)
+    share = (is_member / is_member.sum(1, keepdim=True))[None, :, :, None, None]
+    query = (_nodes(inputs.query, rows).flatten(4) * share).sum(2)  # (B, G, S, D)
+    coefficients = _nodes(inputs.coefficients.sum(3), rows)
+    coefficients = (coefficients * share).sum(2)  # (B, G, S, R)
+    seen = inputs.observed.to(inputs.key.dtype)
+    of_node = (inputs.key.flatten(3) * seen[..., None]).sum(2)  # (B, N, D)
+    in_block = (groups.blocks >= 0)[..., None]
+    of_block = (_nodes(of_node, groups.blocks) * in_block).sum(2)
+    count = (_nodes(seen.sum(2), groups.blocks) * in_block[..., 0]).sum(2)  # (B, blocks)
+    mean_key = of_block / count.clamp_min(1)[..., None]
+    similarity = query @ mean_key.mT[:, None]  # (B, G, S, blocks)
+    bias = coefficients @ inputs.features.mean(1).T  # (B, G, S, relations)
+    between = groups.between.long()[None, :, None].expand_as(similarity)
+    similarity = (similarity + bias.gather(3, between)) / heads
+    is_open = (count > 0)[:, None] & ~groups.is_near
+    lowest = torch.finfo(similarity.dtype).min  # not -inf: where nothing is left, no NaN arises
+    best = similarity.masked_fill(~is_open[:, :, None], lowest).log_softmax(-1).amax(2)
+    return best.topk(min(inputs.selection.screened_blocks, num_blocks), dim=2).indices
+
+
+def _nodes(values: Tensor, index: Tensor) -> Tensor:
+    """Gather along the axis of nodes or queries."""
+    return values.index_select(1, index.clamp_min(0).flatten()).unflatten(1, index.shape)
+
+
+def relations(inputs: Inputs, targets: Tensor, nodes: Tensor) -> Int[Tensor, "..."]:
+    """Classify pairs of target and candidate; 0 where the candidate is no source.
+
+    Args:
+        inputs: Queries and sources.
+        targets: Node indices.
+        nodes: Node indices, broadcast against `targets`; -1 is no source.
+
+    Returns:
+        Relation class; where sources of the window are taken away and the candidate lies in it,
+        the number of classes is added: its newest steps are closed.
+    """
+    relation = inputs.geometry.relations(targets, nodes.clamp_min(0)).to(torch.int16)
+    chosen = inputs.selection
+    if chosen.window == "none":
+        near = inputs.geometry.neighbours[targets, 1 : 1 + chosen.window_nodes]
+        relation = torch.where(
+            (near == nodes[..., None]).any(-1), relation + len(inputs.features), relation
+        )
+    return torch.where(nodes < 0, 0, relation)

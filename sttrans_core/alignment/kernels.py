@@ -1,0 +1,264 @@
+"""Loops that PyTorch has no fused operation for, compiled for CPUs by Numba.
+
+Each function works on plain arrays and on a range of items, so that threads share the work without
+meeting; `parallel` hands the ranges out. What is compiled is kept on disk beside this file.
+"""
+
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numba import prange
+from torch import Tensor
+
+__all__ = ["attend", "attend_back", "keep_best", "run"]
+
+# The threads of OpenMP take over within microseconds and may be called from any thread.
+numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+# Infinities count (what is closed scores -inf); NaN means a broken model, whatever is kept then.
+_FASTMATH = {"contract", "reassoc", "nsz", "arcp", "nnan"}
+_NEAR = 32  # queries whose sources stay in the cache while heads take their turns
+_ONE_AT_A_TIME = threading.Lock()  # the last of those layers stops the process otherwise
+
+
+def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile without the checks of shapes, which wrap every function of the package in tests."""
+    how = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": _FASTMATH, **options}
+    return lambda function: numba.njit(**how)(inspect.unwrap(function))
+
+
+def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Call a kernel for all items, a range of them in each of PyTorch's threads.
+
+    Args:
+        kernel: One of the `parallel` functions of this module.
+        count: Number of items.
+        arguments: Tensors, written to in place, and numbers.
+    """
+    parts = max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, count))
+    arrays = [each.detach().numpy() if isinstance(each, Tensor) else each for each in arguments]
+    with _ONE_AT_A_TIME:
+        numba.set_num_threads(parts)
+        kernel(parts, count, *arrays)
+
+
+def lengths(*sizes: int) -> tuple[tuple[int, ...], ...]:
+    """Give sizes as lengths of tuples: known when compiling, so that short loops are unrolled."""
+    return tuple((0,) * size for size in sizes)
+
+
+@_compiled()
+def _keep_best(first, end, score, bias, closed, relation, nodes, steps, source, source_relation):
+    # score (P, R, C*T), bias (P, R, relations*T), closed (P, C*T), relation (P, Q, C),
+    # nodes (P, C), source and source_relation (P, Q, S, K); R = Q*S.
+    num_targets, num_segments, topk = source.shape[1:]
+    num_candidates, history = nodes.shape[1], len(steps)
+    is_shared = len(relation) == 1
+    top = np.empty(num_candidates, score.dtype)
+    top[0] = -np.inf
+    lowest = top[0]  # of the type of the scores
+    lane, best = np.empty(topk, score.dtype), np.empty(topk, score.dtype)
+    likely = np.empty(num_candidates + 1, np.int64)
+    value = np.empty(num_candidates * history + 1, score.dtype)
+    where, chosen = np.empty(num_candidates * history + 1, np.int64), np.empty(topk, np.int64)
+    for item in range(first, end):
+        panel, row = item // score.shape[1], item % score.shape[1]
+        target, segment = row // num_segments, row % num_segments
+        shared = 0 if is_shared else panel
+        # The best step of every candidate; class 0 is the target itself, no source.
+        for candidate in range(num_candidates):
+            at = candidate * history
+            pair = np.int64(relation[shared, target, candidate]) * history
+            highest = score[panel, row, at] + bias[panel, row, pair] + closed[panel, at]
+            for step in range(1, len(steps)):
+                highest = max(
+                    highest,
+                    score[panel, row, at + step]
+                    + bias[panel, row, pair + step]
+                    + closed[panel, at + step],
+                )
+            top[candidate] = highest if pair > 0 else lowest
+        # Candidates dealt out into K lanes: the K-th best of all is no worse than the worst of the
+        # lanes' best. What lies below need not be looked at.
+        limit = lowest
+        if num_candidates >= 2 * topk:
+            for place in range(topk):
+                lane[place] = top[place]
+            for begin in range(topk, num_candidates - num_candidates % topk, topk):
+                for place in range(topk):
+                    lane[place] = max(lane[place], top[begin + place])
+            limit = lane[0]
+            for place in range(1, topk):
+                limit = min(limit, lane[place])
+        # Written without branches, which the processor would guess wrong.
+        num_likely = 0
+        for candidate in range(num_candidates):
+            likely[num_likely] = candidate
+            num_likely += (top[candidate] >= limit) & (top[candidate] > lowest)
+        count = 0
+        for place in range(num_likely):
+            at = likely[place] * history
+            pair = np.int64(relation[shared, target, likely[place]]) * history
+            for step in range(len(steps)):
+                each = score[panel, row, at + step] + bias[panel, row, pair + step]
+                each += closed[panel, at + step]
+                value[count], where[count] = each, at + step
+                count += (each >= limit) & (each > lowest)
+        found = 0
+        for place in range(count):
+            if found < topk:
+                to = found
+                found += 1
+            elif value[place] > best[topk - 1]:
+                to = topk - 1
+            else:
+                continue
+            while to > 0 and best[to - 1] < value[place]:
+                best[to], chosen[to] = best[to - 1], chosen[to - 1]
+                to -= 1
+            best[to], chosen[to] = value[place], where[place]
+        for place in range(topk):
+            if place < found:
+                candidate, step = chosen[place] // history, chosen[place] % history
+                source[panel, target, segment, place] = (
+                    nodes[panel if len(nodes) > 1 else 0, candidate] * history + step
+                )
+                source_relation[panel, target, segment, place] = relation[shared, target, candidate]
+            else:
+                source[panel, target, segment, place] = -1
+                source_relation[panel, target, segment, place] = 0
+
+
+@_compiled()
+def _attend(
+    first, end, dims, relation_dims, value_dims, steps, order, query, key, value, coefficient,
+    feature, source, relation, weight, output,
+):  # fmt: skip
+    # order (Q), in which queries are taken: near ones read the same sources; query (B, Q, S, H, d), key (B, N*T, H, d), value (B, N*T, H, v), coefficient (B, Q, S, H, r),
+    # feature (relations*T, r), source and relation (B, Q, S, K), weight (B, Q, S, H, K).
+    num_queries, num_segments, num_heads = query.shape[1:4]
+    topk, history = source.shape[3], len(steps)
+    score, row = np.zeros(topk, query.dtype), np.empty(topk, np.int64)
+    zero = score[0]  # of the type of the scores
+    for item in range(first, end):
+        b, q = item // num_queries, order[item % num_queries]
+        for s in range(num_segments):
+            found = 0
+            while found < topk and source[b, q, s, found] >= 0:
+                step = source[b, q, s, found] % history
+                row[found] = np.int64(relation[b, q, s, found]) * history + step
+                found += 1
+            for h in range(num_heads):
+                total = zero
+                for place in range(found):
+                    j, pair, product, bias = source[b, q, s, place], row[place], zero, zero
+                    for i in range(len(dims)):
+                        product += query[b, q, s, h, i] * key[b, j, h, i]
+                    for i in range(len(relation_dims)):
+                        bias += coefficient[b, q, s, h, i] * feature[pair, i]
+                    score[place] = product + bias
+                highest = score[0]
+                for place in range(1, found):
+                    highest = max(highest, score[place])
+                for place in range(found):
+                    score[place] = np.exp(score[place] - highest)
+                    total += score[place]
+                for i in range(len(value_dims)):
+                    output[b, q, s, h, i] = 0
+                for place in range(found):
+                    j, share = source[b, q, s, place], score[place] / total
+                    weight[b, q, s, h, place] = share
+                    for i in range(len(value_dims)):
+                        output[b, q, s, h, i] += share * value[b, j, h, i]
+                for place in range(found, topk):
+                    weight[b, q, s, h, place] = 0
+
+
+@_compiled()
+def _attend_back(
+    first, end, part, dims, relation_dims, value_dims, steps, order, gradient, query, key, value,
+    coefficient, feature, source, relation, weight, of_query, of_key, of_value, of_coefficient,
+    of_feature,
+):  # fmt: skip
+    # As above; an item is one head of one window, whose gradients no other item touches. Those of
+    # the features, which all share, are summed by part: (part, relations*T, r).
+    num_queries, num_segments, num_heads = query.shape[1:4]
+    topk, history = source.shape[3], len(steps)
+    of_weight = np.zeros(topk, query.dtype)
+    zero = of_weight[0]  # of the type of the weights
+    for b in range(first // num_heads, (end - 1) // num_heads + 1):
+        first_head = max(first - b * num_heads, 0)
+        last_head = min(end - b * num_heads, num_heads)
+        for begin in range(0, num_queries, _NEAR):
+            for h in range(first_head, last_head):
+                for q in order[begin : begin + _NEAR]:
+                    for s in range(num_segments):
+                        mean, found = zero, 0
+                        while found < topk and source[b, q, s, found] >= 0:
+                            j, share = source[b, q, s, found], weight[b, q, s, h, found]
+                            product = zero
+                            for i in range(len(value_dims)):
+                                product += gradient[b, q, s, h, i] * value[b, j, h, i]
+                            for i in range(len(value_dims)):
+                                of_value[b, j, h, i] += share * gradient[b, q, s, h, i]
+                            of_weight[found] = product
+                            mean += share * product
+                            found += 1
+                        for place in range(found):
+                            j = source[b, q, s, place]
+                            pair = np.int64(relation[b, q, s, place]) * history + j % history
+                            change = weight[b, q, s, h, place] * (of_weight[place] - mean)
+                            for i in range(len(dims)):
+                                of_query[b, q, s, h, i] += change * key[b, j, h, i]
+                            for i in range(len(dims)):
+                                of_key[b, j, h, i] += change * query[b, q, s, h, i]
+                            for i in range(len(relation_dims)):
+                                of_coefficient[b, q, s, h, i] += change * feature[pair, i]
+                            for i in range(len(relation_dims)):
+                                of_feature[part, pair, i] += change * coefficient[b, q, s, h, i]
+
+
+@_compiled(parallel=True)
+def keep_best(
+    parts, count, score, bias, closed, relation, nodes, steps, source, source_relation
+):  # fmt: skip
+    """Keep the best sources of each row of scores, in descending order; -1 fills up."""
+    for part in prange(parts):
+        _keep_best(
+            count * part // parts, count * (part + 1) // parts,
+            score, bias, closed, relation, nodes, steps, source, source_relation,
+        )  # fmt: skip
+
+
+@_compiled(parallel=True)
+def attend(
+    parts, count, dims, relation_dims, value_dims, steps, order, query, key, value, coefficient,
+    feature, source, relation, weight, output,
+):  # fmt: skip
+    """Take the softmax over kept sources and the weighted mean of their values."""
+    for part in prange(parts):
+        _attend(
+            count * part // parts, count * (part + 1) // parts,
+            dims, relation_dims, value_dims, steps, order,
+            query, key, value, coefficient, feature, source, relation, weight, output,
+        )  # fmt: skip
+
+
+@_compiled(parallel=True)
+def attend_back(
+    parts, count, dims, relation_dims, value_dims, steps, order, gradient, query, key, value,
+    coefficient, feature, source, relation, weight, of_query, of_key, of_value, of_coefficient,
+    of_feature,
+):  # fmt: skip
+    """Send the gradient of the weighted mean back to what it was made of."""
+    for part in prange(parts):
+        _attend_back(
+            count * part // parts, count * (part + 1) // parts, part,
+            dims, relation_dims, value_dims, steps, order,
+            gradient, query, key, value, coefficient, feature, source, relation, weight,
+            of_query, of_key, of_value, of_coefficient, of_feature,
+        )  # fmt: skip
