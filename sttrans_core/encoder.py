@@ -1,9 +1,10 @@
 """The encoder: attention over time inside a node, then over its neighbourhood at each step."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+from sttrans_core.step_attention import attend_to_steps
 
 __all__ = ["EncoderLayer"]
 
@@ -19,24 +20,26 @@ class EncoderLayer(nn.Module):
         width: Channels of a token.
         num_heads: Attention heads.
         num_neighbours: Nearest nodes, the node itself included; 1 leaves the neighbourhood out.
-        dropout: Share of activations dropped while training.
+        dropout: Share of the channels of a node that are dropped while training.
     """
 
     def __init__(self, width: int, num_heads: int, *, num_neighbours: int, dropout: float) -> None:
         super().__init__()
         self.num_heads, self.num_neighbours = num_heads, num_neighbours
         self.time_norm = nn.LayerNorm(width)
-        self.time_in, self.time_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.time_in = nn.Linear(width, 3 * width, bias=False)  # the norm before it has one
+        self.time_out = nn.Linear(width, width)
         if num_neighbours > 1:
             self.space_norm = nn.LayerNorm(width)
-            self.space_in, self.space_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.space_in = nn.Linear(width, 3 * width, bias=False)
+            self.space_out = nn.Linear(width, width)
         self.feedforward = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, 2 * width),
             nn.GELU(),
             nn.Linear(2 * width, width),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout1d(dropout)
 
     def forward(
         self,
@@ -55,24 +58,26 @@ class EncoderLayer(nn.Module):
         Returns:
             Tokens of the same shape.
         """
-        token = token + self.dropout(self._along_time(token, observed))
+        token = token + self._dropped(self._along_time(token, observed))
         if self.num_neighbours > 1:
             near = neighbours[:, : self.num_neighbours]
-            token = token + self.dropout(self._across_nodes(token, observed, near))
-        return token + self.dropout(self.feedforward(token))
+            token = token + self._dropped(self._across_nodes(token, observed, near))
+        return token + self._dropped(self.feedforward(token))
+
+    def _dropped(
+        self, change: Float[Tensor, "batch node history channel"]
+    ) -> Float[Tensor, "batch node history channel"]:
+        """Drop a channel from a node's whole history: random numbers are dear, and steps alike."""
+        dropped = self.dropout(change.flatten(0, 1).transpose(1, 2)).transpose(1, 2)
+        return dropped.view_as(change)
 
     def _along_time(
         self,
         token: Float[Tensor, "batch node history channel"],
         observed: Bool[Tensor, "batch node history"],
     ) -> Float[Tensor, "batch node history channel"]:
-        history = token.shape[2]
         qkv = self.time_in(self.time_norm(token)).unflatten(-1, (3, self.num_heads, -1))
-        query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)  # each (B, N, H, T, d)
-        itself = torch.eye(history, dtype=torch.bool, device=token.device)
-        mask = observed[:, :, None, None] | itself  # (B, N, 1, T, T)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.time_out(mixed.transpose(2, 3).flatten(3))
+        return self.time_out(attend_to_steps(qkv, observed=observed).flatten(3))
 
     def _across_nodes(
         self,

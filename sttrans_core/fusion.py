@@ -50,7 +50,7 @@ class DynamicValues(nn.Module):
         super().__init__()
         self.num_heads, self.num_bases = num_heads, num_bases
         self.norm = nn.LayerNorm(width)
-        self.bases = nn.Linear(width, num_bases * width)
+        self.bases = nn.Linear(width, num_bases * width, bias=False)  # the norm before it has one
         self.mixing = nn.Linear(width, num_heads * num_bases)
 
     def forward(
@@ -59,8 +59,8 @@ class DynamicValues(nn.Module):
         """Project each source to its values."""
         source = self.norm(source)
         bases = self.bases(source).unflatten(-1, (self.num_bases, self.num_heads, -1))
-        mixing = self.mixing(source).unflatten(-1, (self.num_heads, self.num_bases)).softmax(-1)
-        return torch.einsum("...mhv,...hm->...hv", bases, mixing)
+        mixing = self.mixing(source).unflatten(-1, (self.num_bases, self.num_heads)).softmax(-2)
+        return (bases * mixing[..., None]).sum(-3)
 
 
 class SpatioTemporalFusion(nn.Module):

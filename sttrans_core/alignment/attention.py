@@ -81,14 +81,15 @@ class _CompiledAttention(torch.autograd.Function):
         query: Tensor, key: Tensor, value: Tensor, coefficients: Tensor, features: Tensor,
         source: Tensor, relation: Tensor, order: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        from sttrans_core.alignment import kernels  # Numba takes half a second to import
+        from sttrans_core import loops  # Numba takes half a second to import
+        from sttrans_core.alignment import kernels
 
         arrays = _arrays(query, key, value, coefficients, features, source, relation)
         output = query.new_empty(*query.shape[:4], value.shape[4])
         weight = query.new_empty(*query.shape[:4], source.shape[3])
-        sizes = kernels.lengths(*_sizes(query, key, value, coefficients))
+        sizes = loops.lengths(*_sizes(query, key, value, coefficients))
         count = query.shape[0] * query.shape[1]
-        kernels.run(kernels.attend, count, *sizes, order, *arrays, weight, output)
+        loops.run(kernels.attend, count, *sizes, order, *arrays, weight, output)
         return output, weight
 
     @staticmethod
@@ -98,6 +99,7 @@ class _CompiledAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        from sttrans_core import loops
         from sttrans_core.alignment import kernels
 
         *tensors, order, weight = ctx.saved_tensors
@@ -108,8 +110,8 @@ class _CompiledAttention(torch.autograd.Function):
         of_features = features.new_empty(parts, *features.shape).zero_()
         flat = [each.flatten(1, 2) if each.ndim == key.ndim else each for each in changes]
         count = query.shape[0] * query.shape[3]
-        kernels.run(
-            kernels.attend_back, count, *kernels.lengths(*_sizes(query, key, value, coefficients)),
+        loops.run(
+            kernels.attend_back, count, *loops.lengths(*_sizes(query, key, value, coefficients)),
             order, gradient.contiguous(), *_arrays(*tensors), weight,
             changes[0], *(each.flatten(1, 2) for each in changes[1:3]), changes[3],
             of_features.flatten(1, 2),

@@ -1,60 +1,38 @@
-"""Loops that PyTorch has no fused operation for, compiled for CPUs by Numba.
+"""The loops of the alignment: the best sources are kept, attention over them, and its way back."""
 
-Each function works on plain arrays and on a range of items, so that threads share the work without
-meeting; `parallel` hands the ranges out. What is compiled is kept on disk beside this file.
-"""
-
-import inspect
-import threading
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
-import torch
 from numba import prange
-from torch import Tensor
 
-__all__ = ["attend", "attend_back", "keep_best", "run"]
+from sttrans_core.loops import compiled
 
-# The threads of OpenMP take over within microseconds and may be called from any thread.
-numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-# Infinities count (what is closed scores -inf); NaN means a broken model, whatever is kept then.
-_FASTMATH = {"contract", "reassoc", "nsz", "arcp", "nnan"}
+__all__ = ["attend", "attend_back", "keep_best"]
+
 _NEAR = 32  # queries whose sources stay in the cache while heads take their turns
-_ONE_AT_A_TIME = threading.Lock()  # the last of those layers stops the process otherwise
 
 
-def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile without the checks of shapes, which wrap every function of the package in tests."""
-    how = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": _FASTMATH, **options}
-    return lambda function: numba.njit(**how)(inspect.unwrap(function))
+@compiled()
+def _sort_best(value, where, count, best, chosen):
+    """Sort the best of some values into `best`, descending, and say how many there are."""
+    found = 0
+    for place in range(count):
+        if found < len(best):
+            to = found
+            found += 1
+        elif value[place] > best[found - 1]:
+            to = found - 1
+        else:
+            continue
+        while to > 0 and best[to - 1] < value[place]:
+            best[to], chosen[to] = best[to - 1], chosen[to - 1]
+            to -= 1
+        best[to], chosen[to] = value[place], where[place]
+    return found
 
 
-def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
-    """Call a kernel for all items, a range of them in each of PyTorch's threads.
-
-    Args:
-        kernel: One of the `parallel` functions of this module.
-        count: Number of items.
-        arguments: Tensors, written to in place, and numbers.
-    """
-    parts = max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, count))
-    arrays = [each.detach().numpy() if isinstance(each, Tensor) else each for each in arguments]
-    with _ONE_AT_A_TIME:
-        numba.set_num_threads(parts)
-        kernel(parts, count, *arrays)
-
-
-def lengths(*sizes: int) -> tuple[tuple[int, ...], ...]:
-    """Give sizes as lengths of tuples: known when compiling, so that short loops are unrolled."""
-    return tuple((0,) * size for size in sizes)
-
-
-@_compiled()
-def _keep_best(first, end, score, bias, closed, relation, nodes, steps, source, source_relation):
-    # score (P, R, C*T), bias (P, R, relations*T), closed (P, C*T), relation (P, Q, C),
-    # nodes (P, C), source and source_relation (P, Q, S, K); R = Q*S.
+@compiled()
+def _keep_best(first, end, score, bias, relation, nodes, steps, source, source_relation):
+    # score (P, R, C*T), bias (P, R, relations*T), relation (P, Q, C), nodes (P, C), source and
+    # source_relation (P, Q, S, K); R = Q*S.
     num_targets, num_segments, topk = source.shape[1:]
     num_candidates, history = nodes.shape[1], len(steps)
     is_shared = len(relation) == 1
@@ -62,9 +40,9 @@ def _keep_best(first, end, score, bias, closed, relation, nodes, steps, source, 
     top[0] = -np.inf
     lowest = top[0]  # of the type of the scores
     lane, best = np.empty(topk, score.dtype), np.empty(topk, score.dtype)
-    likely = np.empty(num_candidates + 1, np.int64)
     value = np.empty(num_candidates * history + 1, score.dtype)
-    where, chosen = np.empty(num_candidates * history + 1, np.int64), np.empty(topk, np.int64)
+    where = np.empty(num_candidates * history + 1, np.int64)
+    chosen = np.empty(topk, np.int64)
     for item in range(first, end):
         panel, row = item // score.shape[1], item % score.shape[1]
         target, segment = row // num_segments, row % num_segments
@@ -73,17 +51,13 @@ def _keep_best(first, end, score, bias, closed, relation, nodes, steps, source, 
         for candidate in range(num_candidates):
             at = candidate * history
             pair = np.int64(relation[shared, target, candidate]) * history
-            highest = score[panel, row, at] + bias[panel, row, pair] + closed[panel, at]
+            highest = score[panel, row, at] + bias[panel, row, pair]
             for step in range(1, len(steps)):
-                highest = max(
-                    highest,
-                    score[panel, row, at + step]
-                    + bias[panel, row, pair + step]
-                    + closed[panel, at + step],
-                )
+                highest = max(highest, score[panel, row, at + step] + bias[panel, row, pair + step])
             top[candidate] = highest if pair > 0 else lowest
-        # Candidates dealt out into K lanes: the K-th best of all is no worse than the worst of the
-        # lanes' best. What lies below need not be looked at.
+        # Candidates dealt out into K lanes: the K-th best step of any is no worse than the worst of
+        # the lanes' best. What lies below need not be looked at. Loops that pick are written
+        # without branches, which the processor would guess wrong.
         limit = lowest
         if num_candidates >= 2 * topk:
             for place in range(topk):
@@ -94,33 +68,22 @@ def _keep_best(first, end, score, bias, closed, relation, nodes, steps, source, 
             limit = lane[0]
             for place in range(1, topk):
                 limit = min(limit, lane[place])
-        # Written without branches, which the processor would guess wrong.
-        num_likely = 0
-        for candidate in range(num_candidates):
-            likely[num_likely] = candidate
-            num_likely += (top[candidate] >= limit) & (top[candidate] > lowest)
         count = 0
-        for place in range(num_likely):
-            at = likely[place] * history
-            pair = np.int64(relation[shared, target, likely[place]]) * history
+        for candidate in range(num_candidates):
+            value[count], where[count] = top[candidate], candidate
+            count += (top[candidate] >= limit) & (top[candidate] > lowest)
+        # More than K candidates are not needed, and the K-th of their best steps is the last limit.
+        found = _sort_best(value, where, count, best, chosen)
+        limit = best[topk - 1] if found == topk else lowest
+        count = 0
+        for place in range(found):
+            at = chosen[place] * history
+            pair = np.int64(relation[shared, target, chosen[place]]) * history
             for step in range(len(steps)):
                 each = score[panel, row, at + step] + bias[panel, row, pair + step]
-                each += closed[panel, at + step]
                 value[count], where[count] = each, at + step
                 count += (each >= limit) & (each > lowest)
-        found = 0
-        for place in range(count):
-            if found < topk:
-                to = found
-                found += 1
-            elif value[place] > best[topk - 1]:
-                to = topk - 1
-            else:
-                continue
-            while to > 0 and best[to - 1] < value[place]:
-                best[to], chosen[to] = best[to - 1], chosen[to - 1]
-                to -= 1
-            best[to], chosen[to] = value[place], where[place]
+        found = _sort_best(value, where, count, best, chosen)
         for place in range(topk):
             if place < found:
                 candidate, step = chosen[place] // history, chosen[place] % history
@@ -133,7 +96,7 @@ def _keep_best(first, end, score, bias, closed, relation, nodes, steps, source, 
                 source_relation[panel, target, segment, place] = 0
 
 
-@_compiled()
+@compiled()
 def _attend(
     first, end, dims, relation_dims, value_dims, steps, order, query, key, value, coefficient,
     feature, source, relation, weight, output,
@@ -178,7 +141,7 @@ def _attend(
                     weight[b, q, s, h, place] = 0
 
 
-@_compiled()
+@compiled()
 def _attend_back(
     first, end, part, dims, relation_dims, value_dims, steps, order, gradient, query, key, value,
     coefficient, feature, source, relation, weight, of_query, of_key, of_value, of_coefficient,
@@ -222,19 +185,19 @@ def _attend_back(
                                 of_feature[part, pair, i] += change * coefficient[b, q, s, h, i]
 
 
-@_compiled(parallel=True)
+@compiled(parallel=True)
 def keep_best(
-    parts, count, score, bias, closed, relation, nodes, steps, source, source_relation
+    parts, count, score, bias, relation, nodes, steps, source, source_relation
 ):  # fmt: skip
     """Keep the best sources of each row of scores, in descending order; -1 fills up."""
     for part in prange(parts):
         _keep_best(
             count * part // parts, count * (part + 1) // parts,
-            score, bias, closed, relation, nodes, steps, source, source_relation,
+            score, bias, relation, nodes, steps, source, source_relation,
         )  # fmt: skip
 
 
-@_compiled(parallel=True)
+@compiled(parallel=True)
 def attend(
     parts, count, dims, relation_dims, value_dims, steps, order, query, key, value, coefficient,
     feature, source, relation, weight, output,
@@ -248,7 +211,7 @@ def attend(
         )  # fmt: skip
 
 
-@_compiled(parallel=True)
+@compiled(parallel=True)
 def attend_back(
     parts, count, dims, relation_dims, value_dims, steps, order, gradient, query, key, value,
     coefficient, feature, source, relation, weight, of_query, of_key, of_value, of_coefficient,

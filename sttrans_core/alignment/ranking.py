@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
 from sttrans_core.alignment.inputs import Candidates, Inputs, relations
 
-__all__ = ["Kept", "keep_best", "runs_compiled"]
+__all__ = ["Kept", "keep_best"]
 
-_SCORES_AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 26}  # 2 MB stay in a core's cache
+_SCORES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}  # 4 MB stay near a core
 
 
 class Kept(NamedTuple):
@@ -33,23 +34,12 @@ class Kept(NamedTuple):
 class _Panel(NamedTuple):
     """Rows of queries and the candidates that they share."""
 
-    score: Tensor  # (P, R*S, C*T)
+    score: Tensor  # (P, R*S, C*T), -inf where a source was not observed
     bias: Tensor  # (P, R*S, relations*T)
-    closed: Tensor  # (P, C*T), -inf where a source was not observed
     relation: Tensor  # (1|P, R, C)
     nodes: Tensor  # (1|P, C)
     windows: slice  # where the results belong
     rows: Tensor | slice
-
-
-def runs_compiled(inputs: Inputs) -> bool:
-    """Say whether the compiled loops can be used: on CPUs, when not being traced."""
-    return (
-        inputs.query.device.type == "cpu"
-        and inputs.query.dtype in (torch.float32, torch.float64)
-        and inputs.key.dtype == inputs.value.dtype == inputs.query.dtype
-        and not torch.compiler.is_compiling()
-    )
 
 
 @torch.no_grad()  # the selection is discrete; the gradient flows through the scores
@@ -73,11 +63,12 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
     for panel in _panels(inputs, candidates):
         size = (len(panel.score), panel.relation.shape[1], segments)
         if compiled:
-            from sttrans_core.alignment import kernels  # Numba takes half a second to import
+            from sttrans_core import loops  # Numba takes half a second to import
+            from sttrans_core.alignment import kernels
 
             found = [each.new_empty(*size, topk) for each in kept]
-            shapes = kernels.lengths(history)
-            kernels.run(kernels.keep_best, size[0] * size[1] * size[2], *panel[:5], *shapes, *found)
+            steps = loops.lengths(history)
+            loops.run(kernels.keep_best, size[0] * size[1] * size[2], *panel[:4], *steps, *found)
         else:
             found = _topk(panel, segments, history, topk)
         for each, part in zip(kept, found, strict=True):
@@ -90,18 +81,18 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
 
 
 def _panels(inputs: Inputs, candidates: Candidates) -> Iterator[_Panel]:
-    heads, history = inputs.key.shape[3], inputs.key.shape[2]
-    query = inputs.query.flatten(3) / heads  # (B, Q, S, D)
+    heads = inputs.key.shape[3]
+    # One more channel, 1 in the query, closes what was not observed.
+    query = F.pad(inputs.query.flatten(3) / heads, (0, 1), value=1.0)  # (B, Q, S, D + 1)
     coefficients = inputs.coefficients.sum(3) / heads  # (B, Q, S, R)
     features = inputs.features.flatten(0, 1)  # (relations*T, R)
-    key = inputs.key.flatten(2)  # (B, N, T*D)
-    closed = torch.zeros_like(inputs.observed, dtype=key.dtype)
-    closed = closed.masked_fill_(~inputs.observed, -torch.inf)  # (B, N, T)
+    key = F.pad(inputs.key.flatten(3), (0, 1))  # (B, N, T, D + 1)
+    key[..., -1].masked_fill_(~inputs.observed, -torch.inf)
     is_exact, relation = inputs.selection.screening == "exact", None
     for windows, rows in _parts(inputs, candidates):
         if is_exact:
             q, c = query[windows, rows].flatten(1, 2), coefficients[windows, rows].flatten(1, 2)
-            k, shut = key[windows], closed[windows].flatten(1)
+            k = key[windows].flatten(1, 2)  # (P, C*T, D + 1)
             nodes = candidates.nodes[0]
             if windows.start == 0:  # the same for all windows
                 targets = inputs.query_nodes[None, rows, None]
@@ -112,11 +103,10 @@ def _panels(inputs: Inputs, candidates: Candidates) -> Iterator[_Panel]:
             each = members.clamp_min(0)
             known = nodes.clamp_min(0)
             q, c = _rows(query[b], each).flatten(1, 2), _rows(coefficients[b], each).flatten(1, 2)
-            k, shut = _rows(key[b], known), _rows(closed[b], known).flatten(1)
+            k = _rows(key[b], known).flatten(1, 2)
             relation = relations(inputs, inputs.query_nodes[each][..., None], nodes[:, None])
             rows = members
-        k = k.unflatten(2, (history, -1)).flatten(1, 2)  # (P, C*T, D)
-        yield _Panel(q @ k.mT, _biases(inputs, c, features), shut, relation, nodes, windows, rows)
+        yield _Panel(q @ k.mT, _biases(inputs, c, features), relation, nodes, windows, rows)
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:
@@ -163,7 +153,6 @@ def _topk(panel: _Panel, segments: int, history: int, topk: int) -> tuple[Tensor
     bias = panel.bias.unflatten(1, (-1, segments)).unflatten(3, (-1, history))
     relation = panel.relation.long()[:, :, None, :, None].expand_as(score)  # (P, R, S, C, T)
     score = score + bias.gather(3, relation)
-    score = score + panel.closed.unflatten(1, (-1, history))[:, None, None]
     best = score.masked_fill(relation == 0, -torch.inf).flatten(3).topk(topk)
     candidate, step = best.indices // history, best.indices % history  # (P, R, S, K)
     nodes = panel.nodes[:, None, None].expand(*candidate.shape[:3], -1)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from sttrans_core.alignment.attention import attend, attend_to_all, scores_of
 from sttrans_core.alignment.inputs import Inputs, find_candidates, relations
-from sttrans_core.alignment.ranking import Kept, keep_best, runs_compiled
+from sttrans_core.alignment.ranking import Kept, keep_best
 from sttrans_core.alignment.reference import align_plainly
 from sttrans_core.alignment.types import Alignment, Selection
+from sttrans_core.loops import runs_on
 from sttrans_core.relation import FixedPosition, Geometry, LearnedPosition
 
 __all__ = ["SpatioTemporalAlignment", "topk_alignment"]
@@ -88,7 +89,7 @@ def topk_alignment(
         selection=selection,
         query_nodes=query_nodes,
     )
-    compiled = runs_compiled(inputs)
+    compiled = runs_on(query, key, value)
     if backend == "compiled" and not compiled:
         raise ValueError(
             "The compiled backend must have tensors of one type, float32 or float64, on the CPU, "

@@ -1,0 +1,71 @@
+"""How loops that PyTorch has no fused operation for are compiled and run on CPUs.
+
+Numba compiles each of them once for every set of sizes and keeps the result on disk. A loop works
+on plain arrays and on a range of items, so that threads share the work without meeting.
+"""
+
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import torch
+from torch import Tensor
+
+__all__ = ["compiled", "lengths", "run", "runs_on"]
+
+# The threads of OpenMP take over within microseconds and may be called from any thread.
+numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+# Infinities count (what is closed scores -inf); NaN means a broken model, whatever comes out then.
+_FASTMATH = {"contract", "reassoc", "nsz", "arcp", "nnan"}
+_ONE_AT_A_TIME = threading.Lock()  # the last of those layers stops the process otherwise
+
+
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a decorator that compiles a function of arrays and numbers.
+
+    Args:
+        options: Of `numba.njit`, for example `parallel=True`.
+    """
+    how = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": _FASTMATH, **options}
+    # Without the checks of shapes that wrap every function of the package in tests.
+    return lambda function: numba.njit(**how)(inspect.unwrap(function))
+
+
+def runs_on(*tensors: Tensor) -> bool:
+    """Say whether compiled loops can take tensors: of one type, on the CPU, not being traced.
+
+    Args:
+        tensors: Of floating point.
+    """
+    first = tensors[0]
+    return (
+        all(each.device.type == "cpu" and each.dtype == first.dtype for each in tensors)
+        and first.dtype in (torch.float32, torch.float64)
+        and not torch.compiler.is_compiling()
+    )
+
+
+def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Call a kernel for all items, a range of them in each of PyTorch's threads.
+
+    Args:
+        kernel: A parallel function of (parts, items, ...).
+        count: Number of items.
+        arguments: Tensors, which it may write to, and numbers.
+    """
+    parts = max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, count))
+    arrays = [each.detach().numpy() if isinstance(each, Tensor) else each for each in arguments]
+    with _ONE_AT_A_TIME:
+        numba.set_num_threads(parts)
+        kernel(parts, count, *arrays)
+
+
+def lengths(*sizes: int) -> tuple[tuple[int, ...], ...]:
+    """Give sizes as lengths of tuples: known when compiling, so that short loops are unrolled.
+
+    Args:
+        sizes: Of the shortest axes.
+    """
+    return tuple((0,) * size for size in sizes)
