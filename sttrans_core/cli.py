@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, forecast, align, download, list."""
+"""The command line: train, evaluate, forecast, align, bench, download, list."""
 
 import json
 import sys
@@ -193,6 +193,32 @@ def align(
     forecaster, series = _load(run_dir, path)
     origin = series["time"].values[-1] if time is None else time
     write_netcdf(forecaster.align(series, origin, node or None, topk=topk), output)
+    typer.echo(f"Wrote {output}")
+
+
+@app.command()
+def bench(
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(help="alignment, encoder, training, inference or feeding; repeatable."),
+    ] = None,
+    nodes: Annotated[list[int] | None, typer.Option(help="Simulated places; repeatable.")] = None,
+    output: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("bench.csv"),
+    repeats: Annotated[int, typer.Option(help="Timings of each case.")] = 7,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    memory: Annotated[bool, typer.Option(help="Measure peak memory, too.")] = True,
+) -> None:
+    """Time the parts of the model beside their peers on simulated places."""
+    from sttrans_core.bench import SUBJECTS, run_benchmarks, slopes
+
+    check_output(output, ".csv")
+    table = run_benchmarks(
+        subject or list(SUBJECTS), nodes or [207], device=device, repeats=repeats, memory=memory,
+        tell=typer.echo,
+    )  # fmt: skip
+    table.to_csv(output, index=False, lineterminator="\n")
+    for row in slopes(table).itertuples():
+        typer.echo(f"{row.subject:10} {row.case:32} grows with nodes to the {row.slope:.2f}")
     typer.echo(f"Wrote {output}")
 
 

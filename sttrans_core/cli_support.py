@@ -129,24 +129,26 @@ def load_series(config: ExperimentConfig, path: Path | None) -> xr.Dataset:
         raise ValueError(f"{error} With a run that is there, pass --path own.nc.") from error
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, suffix: str = ".nc") -> None:
     """Refuse a file that could not be written in the end, before anything is computed.
 
     Args:
         path: What `--output` says.
+        suffix: What it must end in.
 
     Raises:
-        ValueError: It is a folder, is in none or in one that cannot be written, or is no `.nc`.
+        ValueError: It is a folder, is in none or in one that cannot be written, or ends otherwise.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(
             f"--output must be a file in a folder that is there; got {path}. Make the folder "
             "first, or choose another."
         )
-    if path.suffix.lower() != ".nc":
+    if path.suffix.lower() != suffix:
+        kind = {".nc": "NetCDF", ".csv": "a CSV table"}[suffix]
         raise ValueError(
-            f"--output must end in .nc, since NetCDF is what is written; got {path}. "
-            f"Write for example --output {shlex.quote(str(path.with_suffix('.nc')))}."
+            f"--output must end in {suffix}, since {kind} is what is written; got {path}. "
+            f"Write for example --output {shlex.quote(str(path.with_suffix(suffix)))}."
         )
     try:
         if path.exists() and not os.access(path, os.W_OK):

@@ -69,9 +69,8 @@ class ModelConfig(_Frozen):
         num_decoder_layers: Alignment-and-fusion layers.
         num_segments: Blocks of horizon steps with an alignment of their own; divides the horizon.
         topk: Sources kept per query (all candidates where there are fewer).
-        screening: `exact` scores every source. With `blocks`, for networks of more than about a
-            thousand nodes, targets in groups of near ones share candidates: the nodes of their
-            windows and of the blocks of near nodes that they admit; cost then grows linearly.
+        screening: `exact` scores every source; with `blocks`, for a thousand nodes and more, near
+            targets share candidates: the nodes of their windows and of blocks that they admit.
         group_size: Targets that share candidates (with `blocks`).
         block_size: Nodes that are screened as one (with `blocks`).
         screened_blocks: Blocks that a group admits (with `blocks`).
@@ -173,7 +172,6 @@ VARIANTS: dict[str, Variant] = {
     "static_value": Variant(
         {"value": "static"}, "What does generating the value projection from content contribute?"
     ),
-    # With exact screening every source would be a candidate, as in full_attention.
     "no_topk": Variant(
         {"sources": "candidates", "screening": "blocks"},
         "Does keeping only the Top-k help or hurt?",

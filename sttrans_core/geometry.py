@@ -5,7 +5,7 @@ ever grows with the square of the number of nodes.
 """
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from numpy.typing import ArrayLike
 from scipy.spatial import KDTree
 
@@ -122,6 +122,12 @@ def _sorted_neighbours(
     return np.take_along_axis(index, order, axis=1), settled
 
 
-def unit_points(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+def unit_points(latitude: np.ndarray, longitude: np.ndarray) -> Float64[np.ndarray, "node 3"]:
+    """Give places as points on the unit sphere, where near is near across the date line, too.
+
+    Args:
+        latitude: Degrees north.
+        longitude: Degrees east, in any turn.
+    """
     phi, turn = np.radians(latitude), np.radians(longitude)
     return np.column_stack([np.cos(phi) * np.cos(turn), np.cos(phi) * np.sin(turn), np.sin(phi)])

@@ -11,12 +11,13 @@ from typing import Any
 
 import numba
 import torch
+from numba.core import config
 from torch import Tensor
 
 __all__ = ["compiled", "lengths", "run", "runs_on"]
 
 # The threads of OpenMP take over within microseconds and may be called from any thread.
-numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
 # Infinities count (what is closed scores -inf); NaN means a broken model, whatever comes out then.
 _FASTMATH = {"contract", "reassoc", "nsz", "arcp", "nnan"}
 _ONE_AT_A_TIME = threading.Lock()  # the last of those layers stops the process otherwise
@@ -55,7 +56,8 @@ def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
         count: Number of items.
         arguments: Tensors, which it may write to, and numbers.
     """
-    parts = max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, count))
+    at_most = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    parts = max(1, min(torch.get_num_threads(), at_most, count))
     arrays = [each.detach().numpy() if isinstance(each, Tensor) else each for each in arguments]
     with _ONE_AT_A_TIME:
         numba.set_num_threads(parts)

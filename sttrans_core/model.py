@@ -209,9 +209,9 @@ class STTrans(nn.Module):
                 need_alignment=need_alignment,
             )
             alignments += [alignment] if alignment is not None else []
-        if query_nodes is not asked:
-            place = (query_nodes == asked[:, None]).int().argmax(1)
-            query, alignments = query[:, place], [each.rows(place) for each in alignments]
+        if asked is not None and query_nodes is not asked:
+            rows = (query_nodes == asked[:, None]).int().argmax(1)
+            query, alignments = query[:, rows], [each.rows(rows) for each in alignments]
             query_nodes = asked
         steps = self.head(query)  # (B, Q, S, P/S)
         change = steps.flatten(2).transpose(1, 2)  # (B, P, Q)

@@ -59,12 +59,12 @@ class _StepAttention(torch.autograd.Function):
         ctx.save_for_backward(inputs[0], output[1])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from sttrans_core import loops, step_loops
 
         tokens, weight = ctx.saved_tensors
         of_tokens = tokens.new_empty(tokens.shape)
         sizes = loops.lengths(tokens.shape[1], tokens.shape[4])
-        arrays = (gradient.contiguous(), tokens.contiguous(), weight, of_tokens)
+        arrays = (gradients[0].contiguous(), tokens.contiguous(), weight, of_tokens)
         loops.run(step_loops.attend_back, len(tokens), *sizes, *arrays)
         return of_tokens, None

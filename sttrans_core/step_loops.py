@@ -12,8 +12,11 @@ __all__ = ["attend", "attend_back"]
 
 @compiled()
 def _attend(first, end, steps, dims, tokens, seen, weight, mixed):
-    # tokens (M, T, 3, H, d), seen (M, T), weight (M, H, T, T), mixed (M, T, H, d)
-    keys, score = np.empty((len(dims), len(steps)), tokens.dtype), np.empty(len(steps), tokens.dtype)
+    # tokens: (M, T, 3, H, d), seen: (M, T), weight: (M, H, T, T), mixed: (M, T, H, d)
+    keys, score = (
+        np.empty((len(dims), len(steps)), tokens.dtype),
+        np.empty(len(steps), tokens.dtype),
+    )
     closed, scale = np.empty(len(steps), tokens.dtype), 1 / math.sqrt(len(dims))
     for m in range(first, end):
         for j in range(len(steps)):
@@ -47,7 +50,10 @@ def _attend(first, end, steps, dims, tokens, seen, weight, mixed):
 
 @compiled()
 def _attend_back(first, end, steps, dims, gradient, tokens, weight, of_tokens):
-    values, change = np.empty((len(dims), len(steps)), tokens.dtype), np.empty(len(steps), tokens.dtype)
+    values, change = (
+        np.empty((len(dims), len(steps)), tokens.dtype),
+        np.empty(len(steps), tokens.dtype),
+    )
     change[0] = 1 / math.sqrt(len(dims))
     scale = change[0]  # of the type of the tokens
     for m in range(first, end):
@@ -79,7 +85,7 @@ def _attend_back(first, end, steps, dims, gradient, tokens, weight, of_tokens):
 
 
 @compiled(parallel=True)
-def attend(parts, count, steps, dims, tokens, seen, weight, mixed):
+def attend(parts, count, steps, dims, tokens, seen, weight, mixed) -> None:
     """Take the softmax over the steps of each node and the weighted mean of their values."""
     for part in prange(parts):
         first, end = count * part // parts, count * (part + 1) // parts
@@ -87,7 +93,7 @@ def attend(parts, count, steps, dims, tokens, seen, weight, mixed):
 
 
 @compiled(parallel=True)
-def attend_back(parts, count, steps, dims, gradient, tokens, weight, of_tokens):
+def attend_back(parts, count, steps, dims, gradient, tokens, weight, of_tokens) -> None:
     """Send the gradient of the weighted means back to the tokens."""
     for part in prange(parts):
         first, end = count * part // parts, count * (part + 1) // parts

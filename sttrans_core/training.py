@@ -1,10 +1,8 @@
 """Training: a short loop on Lightning Fabric that can be watched, stopped and resumed."""
 
 import copy
-import ctypes
 import math
 import os
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +17,7 @@ from sttrans_core.config import ConfigError, ExperimentConfig
 from sttrans_core.conformal import conformal_bands
 from sttrans_core.data.saved import absolute_name
 from sttrans_core.data.windows import Split, Windows
-from sttrans_core.devices import pick_device
+from sttrans_core.devices import keep_freed_memory, pick_device
 from sttrans_core.fitted import FittedData
 from sttrans_core.forecaster import Forecaster
 from sttrans_core.metrics import ErrorSums, masked_mae
@@ -77,7 +75,7 @@ def train(
         dataset = load_dataset(config.data.dataset)
     fitted, split = FittedData.fit(dataset, config)
     _refuse_another_run(folder, config, fitted, resume=resume)
-    _keep_freed_memory()
+    keep_freed_memory()
     trainer = _Trainer(config, folder, dataset, fitted, split, should_stop or (lambda: False))
     # Nothing is written before everything that can refuse has had its say.
     folder.create()
@@ -381,15 +379,3 @@ def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[
         {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc reuse freed memory instead of giving it back to the system after every step.
-
-    Fresh pages cost more than the arithmetic done on them: measured 1.75 times faster training.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)

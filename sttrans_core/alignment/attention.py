@@ -82,14 +82,14 @@ class _CompiledAttention(torch.autograd.Function):
         source: Tensor, relation: Tensor, order: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         from sttrans_core import loops  # Numba takes half a second to import
-        from sttrans_core.alignment import kernels
+        from sttrans_core.alignment import topk_loops
 
         arrays = _arrays(query, key, value, coefficients, features, source, relation)
         output = query.new_empty(*query.shape[:4], value.shape[4])
         weight = query.new_empty(*query.shape[:4], source.shape[3])
         sizes = loops.lengths(*_sizes(query, key, value, coefficients))
         count = query.shape[0] * query.shape[1]
-        loops.run(kernels.attend, count, *sizes, order, *arrays, weight, output)
+        loops.run(topk_loops.attend, count, *sizes, order, *arrays, weight, output)
         return output, weight
 
     @staticmethod
@@ -98,9 +98,9 @@ class _CompiledAttention(torch.autograd.Function):
         ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from sttrans_core import loops
-        from sttrans_core.alignment import kernels
+        from sttrans_core.alignment import topk_loops
 
         *tensors, order, weight = ctx.saved_tensors
         query, key, value, coefficients, features = tensors[:5]
@@ -108,11 +108,10 @@ class _CompiledAttention(torch.autograd.Function):
         changes = [each.new_empty(each.shape).zero_() for each in tensors[:4]]
         parts = torch.get_num_threads()
         of_features = features.new_empty(parts, *features.shape).zero_()
-        flat = [each.flatten(1, 2) if each.ndim == key.ndim else each for each in changes]
         count = query.shape[0] * query.shape[3]
         loops.run(
-            kernels.attend_back, count, *loops.lengths(*_sizes(query, key, value, coefficients)),
-            order, gradient.contiguous(), *_arrays(*tensors), weight,
+            topk_loops.attend_back, count, *loops.lengths(*_sizes(query, key, value, coefficients)),
+            order, gradients[0].contiguous(), *_arrays(*tensors), weight,
             changes[0], *(each.flatten(1, 2) for each in changes[1:3]), changes[3],
             of_features.flatten(1, 2),
         )  # fmt: skip
@@ -146,7 +145,7 @@ def attend_to_all(
     """
     if inputs.selection.screening == "exact":
         return _attend_to_all_nodes(inputs, candidates)
-    batch, num_nodes, history = inputs.observed.shape
+    batch, num_nodes = inputs.observed.shape[:2]
     rows, nodes = candidates.rows.clamp_min(0), candidates.nodes  # (G, g), (B, G, C)
     known = nodes.clamp_min(0)
     at = known + torch.arange(batch, device=nodes.device)[:, None, None] * num_nodes
@@ -173,7 +172,6 @@ def attend_to_all(
 def _attend_to_all_nodes(
     inputs: Inputs, candidates: Candidates
 ) -> Float[Tensor, "batch query segment head value_dim"]:
-    history = inputs.key.shape[2]
     key, value = inputs.key.flatten(1, 2), inputs.value.flatten(1, 2)  # (B, N*T, H, d)
     relation = relations(inputs, inputs.query_nodes[:, None], candidates.nodes[0])  # (Q, N)
     features = _features(inputs, relation).flatten(1, 2)  # (Q, N*T, R)

@@ -38,7 +38,7 @@ class _Panel(NamedTuple):
     bias: Tensor  # (P, R*S, relations*T)
     relation: Tensor  # (1|P, R, C)
     nodes: Tensor  # (1|P, C)
-    windows: slice  # where the results belong
+    windows: slice | int  # where the results belong
     rows: Tensor | slice
 
 
@@ -64,11 +64,11 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
         size = (len(panel.score), panel.relation.shape[1], segments)
         if compiled:
             from sttrans_core import loops  # Numba takes half a second to import
-            from sttrans_core.alignment import kernels
+            from sttrans_core.alignment import topk_loops
 
             found = [each.new_empty(*size, topk) for each in kept]
             steps = loops.lengths(history)
-            loops.run(kernels.keep_best, size[0] * size[1] * size[2], *panel[:4], *steps, *found)
+            loops.run(topk_loops.keep_best, size[0] * size[1] * size[2], *panel[:4], *steps, *found)
         else:
             found = _topk(panel, segments, history, topk)
         for each, part in zip(kept, found, strict=True):
@@ -81,32 +81,59 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
 
 
 def _panels(inputs: Inputs, candidates: Candidates) -> Iterator[_Panel]:
+    """Score rows of queries against their candidates, a tile at a time."""
     heads = inputs.key.shape[3]
     # One more channel, 1 in the query, closes what was not observed.
     query = F.pad(inputs.query.flatten(3) / heads, (0, 1), value=1.0)  # (B, Q, S, D + 1)
-    coefficients = inputs.coefficients.sum(3) / heads  # (B, Q, S, R)
-    features = inputs.features.flatten(0, 1)  # (relations*T, R)
     key = F.pad(inputs.key.flatten(3), (0, 1))  # (B, N, T, D + 1)
     key[..., -1].masked_fill_(~inputs.observed, -torch.inf)
-    is_exact, relation = inputs.selection.screening == "exact", None
-    for windows, rows in _parts(inputs, candidates):
-        if is_exact:
-            q, c = query[windows, rows].flatten(1, 2), coefficients[windows, rows].flatten(1, 2)
-            k = key[windows].flatten(1, 2)  # (P, C*T, D + 1)
-            nodes = candidates.nodes[0]
-            if windows.start == 0:  # the same for all windows
-                targets = inputs.query_nodes[None, rows, None]
-                relation = relations(inputs, targets, nodes[:, None])  # (1, R, C)
-        else:
-            b, members = windows.start, candidates.rows[rows]
-            nodes = candidates.nodes[min(b, len(candidates.nodes) - 1), rows]  # (P, C)
-            each = members.clamp_min(0)
-            known = nodes.clamp_min(0)
-            q, c = _rows(query[b], each).flatten(1, 2), _rows(coefficients[b], each).flatten(1, 2)
-            k = _rows(key[b], known).flatten(1, 2)
+    coefficients = inputs.coefficients.sum(3) / heads  # (B, Q, S, R)
+    is_exact = inputs.selection.screening == "exact"
+    parts = _exact_parts if is_exact else _block_parts
+    for windows, rows, q, c, k, relation, nodes in parts(
+        inputs, candidates, query, coefficients, key
+    ):
+        score = q.flatten(1, 2) @ k.flatten(1, 2).mT  # (P, R*S, C*T)
+        yield _Panel(score, _biases(inputs, c.flatten(1, 2)), relation, nodes, windows, rows)
+
+
+def _exact_parts(inputs, candidates, query, coefficients, key) -> Iterator[tuple]:
+    """Panels of some windows and targets: every node is a candidate."""
+    batch, queries, segments = query.shape[:3]
+    of_row = key.shape[1] * key.shape[2] * segments
+    at_once = _scores_at_once(inputs, batch * queries * of_row)
+    num_rows = max(1, min(queries, at_once // of_row))
+    num_windows = max(1, at_once // (of_row * queries))
+    nodes = candidates.nodes[0]  # (1, N)
+    for first in range(0, queries, num_rows):
+        rows = slice(first, first + num_rows)
+        relation = relations(inputs, inputs.query_nodes[None, rows, None], nodes[:, None])
+        for window in range(0, batch, num_windows):
+            some = slice(window, window + num_windows)
+            q, c = query[some, rows], coefficients[some, rows]
+            yield some, rows, q, c, key[some], relation, nodes
+
+
+def _block_parts(inputs, candidates, query, coefficients, key) -> Iterator[tuple]:
+    """Panels of one window's groups, with the candidates that each group shares."""
+    groups, members = candidates.rows.shape
+    of_group = candidates.nodes.shape[2] * key.shape[2] * members * query.shape[2]
+    num_groups = max(1, min(groups, _scores_at_once(inputs, groups * of_group) // of_group))
+    for window in range(len(query)):
+        for first in range(0, groups, num_groups):
+            rows = candidates.rows[first : first + num_groups]
+            nodes = candidates.nodes[window, first : first + num_groups]  # (P, C)
+            each = rows.clamp_min(0)
             relation = relations(inputs, inputs.query_nodes[each][..., None], nodes[:, None])
-            rows = members
-        yield _Panel(q @ k.mT, _biases(inputs, c, features), relation, nodes, windows, rows)
+            q, c = _rows(query[window], each), _rows(coefficients[window], each)
+            yield window, rows, q, c, _rows(key[window], nodes.clamp_min(0)), relation, nodes
+
+
+def _scores_at_once(inputs: Inputs, of_all: int) -> int:
+    """Say how many scores a tile holds; a traced program has no loop."""
+    if torch.compiler.is_compiling():
+        return of_all
+    return _SCORES_AT_ONCE.get(inputs.query.device.type, 1 << 26)
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:
@@ -115,37 +142,15 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
     return rows.view(*index.shape, *values.shape[1:])
 
 
-def _biases(inputs: Inputs, coefficients: Tensor, features: Tensor) -> Tensor:
+def _biases(inputs: Inputs, coefficients: Tensor) -> Tensor:
     """Score every relation class and step; where the window is closed, once more without it."""
-    bias = coefficients @ features.T
+    bias = coefficients @ inputs.features.flatten(0, 1).T  # (P, R*S, relations*T)
     if inputs.selection.window == "local":
         return bias
     history = inputs.key.shape[2]
     steps = torch.arange(history, device=bias.device).repeat(len(inputs.features))
     is_local = steps >= history - inputs.selection.window_steps
     return torch.cat([bias, bias.masked_fill(is_local, -torch.inf)], dim=-1)
-
-
-def _parts(inputs: Inputs, candidates: Candidates) -> Iterator[tuple[slice, slice]]:
-    """Cut windows and queries (or groups of them) so that a tile of scores stays small."""
-    batch, queries, segments = inputs.query.shape[:3]
-    of_row = candidates.nodes.shape[2] * inputs.key.shape[2] * segments
-    at_once = _SCORES_AT_ONCE.get(inputs.query.device.type, 1 << 26)
-    if torch.compiler.is_compiling():  # a traced program has no loop
-        at_once = batch * queries * of_row
-    if inputs.selection.screening == "exact":
-        rows = max(1, min(queries, at_once // of_row))
-        windows = max(1, at_once // (of_row * queries))
-    else:
-        queries = len(candidates.rows)
-        rows = max(1, min(queries, at_once // (of_row * candidates.rows.shape[1])))
-        windows = 1
-    for row in range(0, queries, rows):
-        for window in range(0, batch, windows):
-            yield (
-                slice(window, min(batch, window + windows)),
-                slice(row, min(queries, row + rows)),
-            )
 
 
 def _topk(panel: _Panel, segments: int, history: int, topk: int) -> tuple[Tensor, Tensor]:

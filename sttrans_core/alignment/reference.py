@@ -31,7 +31,7 @@ def align_plainly(
     """
     chosen, geometry = inputs.selection, inputs.geometry
     batch, num_nodes, history = inputs.observed.shape
-    queries, segments, heads = inputs.query.shape[1:4]
+    queries, heads = inputs.query.shape[1], inputs.query.shape[3]
     everyone = torch.arange(num_nodes, device=inputs.key.device)
     relations = geometry.relations(inputs.query_nodes[:, None], everyone)  # (Q, N)
     scores = torch.einsum("bqshd,bnthd->bqshnt", inputs.query, inputs.key)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sttrans_core.alignment.attention import attend, attend_to_all, scores_of
-from sttrans_core.alignment.inputs import Inputs, find_candidates, relations
+from sttrans_core.alignment.inputs import Inputs, find_candidates
 from sttrans_core.alignment.ranking import Kept, keep_best
 from sttrans_core.alignment.reference import align_plainly
 from sttrans_core.alignment.types import Alignment, Selection
@@ -151,7 +151,9 @@ def _covered_mass(inputs: Inputs, kept: Kept) -> Float[Tensor, "batch query segm
             relation = inputs.geometry.relations(inputs.query_nodes[rows, None], everyone)
             pair = relation[None, :, None, :, None].expand_as(score)
             score = score + bias.gather(3, pair)
-            score = score.masked_fill_(hidden[b] | (relation == 0)[None, :, None, :, None], -math.inf)
+            score = score.masked_fill_(
+                hidden[b] | (relation == 0)[None, :, None, :, None], -math.inf
+            )
             total[b, rows] = score.flatten(3).logsumexp(3).permute(1, 2, 0)
     mass = (scores_of(inputs, kept) - total[..., None]).exp().sum(-1)
     return mass.where(~total.isneginf(), 0).clamp_max(1.0)

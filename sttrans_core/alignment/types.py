@@ -38,7 +38,9 @@ class Alignment:
         Args:
             queries: Their positions.
         """
-        return Alignment(**{each.name: getattr(self, each.name)[:, queries] for each in fields(self)})
+        return Alignment(
+            **{each.name: getattr(self, each.name)[:, queries] for each in fields(self)}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -229,9 +229,7 @@ def test_similarity_falls_with_distance_and_lag():
     position = FixedPosition(2, 1, decay_spacings=4.0, decay_steps=6.0).double()
     geometry = _places(3)
     geometry.spacing_km = float(torch.hypot(*geometry.offsets_km(torch.tensor(0), torch.tensor(1))))
-    _, alignment = _align(
-        inputs, Selection(topk=4), geometry=geometry, position=position
-    )
+    _, alignment = _align(inputs, Selection(topk=4), geometry=geometry, position=position)
     # From node 0: node 1 at ring centre 1 now (exp(-1/4)) and a step ago (exp(-1/6) of that), then
     # node 2, 4 spacings away in the ring 3.5 .. 4.5.
     assert alignment.node[0, 0, 0].tolist() == [1, 1, 2, 2]
@@ -433,7 +431,9 @@ def test_k_outside_the_sources_is_refused(topk):
 
 def test_the_compiled_backend_says_what_it_needs():
     inputs = [each.half() for each in _inputs()[:3]]
-    sentence = r"float32 or float64, on the CPU, and not be traced; got torch\.float16 on cpu\. Leave"
+    sentence = (
+        r"float32 or float64, on the CPU, and not be traced; got torch\.float16 on cpu\. Leave"
+    )
     with pytest.raises(ValueError, match=sentence):
         topk_alignment(
             *inputs, observed=_inputs().observed, geometry=_places().float(),

@@ -23,6 +23,8 @@ from sttrans_core.schema import check_alignment
 from sttrans_core.training import train
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
+
+
 # Kept sources: 5 of the candidates; else all steps of the candidate or of all other nodes.
 def _kept(variant: str, model: STTrans) -> int:
     if variant == "full_attention":

@@ -33,7 +33,7 @@ def _sort_best(value, where, count, best, chosen):
 def _keep_best(first, end, score, bias, relation, nodes, steps, source, source_relation):
     # score (P, R, C*T), bias (P, R, relations*T), relation (P, Q, C), nodes (P, C), source and
     # source_relation (P, Q, S, K); R = Q*S.
-    num_targets, num_segments, topk = source.shape[1:]
+    num_segments, topk = source.shape[2:]
     num_candidates, history = nodes.shape[1], len(steps)
     is_shared = len(relation) == 1
     top = np.empty(num_candidates, score.dtype)
@@ -101,8 +101,9 @@ def _attend(
     first, end, dims, relation_dims, value_dims, steps, order, query, key, value, coefficient,
     feature, source, relation, weight, output,
 ):  # fmt: skip
-    # order (Q), in which queries are taken: near ones read the same sources; query (B, Q, S, H, d), key (B, N*T, H, d), value (B, N*T, H, v), coefficient (B, Q, S, H, r),
-    # feature (relations*T, r), source and relation (B, Q, S, K), weight (B, Q, S, H, K).
+    # order: (Q), near queries read the same sources; query: (B, Q, S, H, d), key: (B, N*T, H, d),
+    # value: (B, N*T, H, v), coefficient: (B, Q, S, H, r), feature: (relations*T, r), source and
+    # relation: (B, Q, S, K), weight: (B, Q, S, H, K).
     num_queries, num_segments, num_heads = query.shape[1:4]
     topk, history = source.shape[3], len(steps)
     score, row = np.zeros(topk, query.dtype), np.empty(topk, np.int64)
@@ -188,7 +189,7 @@ def _attend_back(
 @compiled(parallel=True)
 def keep_best(
     parts, count, score, bias, relation, nodes, steps, source, source_relation
-):  # fmt: skip
+) -> None:  # fmt: skip
     """Keep the best sources of each row of scores, in descending order; -1 fills up."""
     for part in prange(parts):
         _keep_best(
@@ -201,7 +202,7 @@ def keep_best(
 def attend(
     parts, count, dims, relation_dims, value_dims, steps, order, query, key, value, coefficient,
     feature, source, relation, weight, output,
-):  # fmt: skip
+) -> None:  # fmt: skip
     """Take the softmax over kept sources and the weighted mean of their values."""
     for part in prange(parts):
         _attend(
@@ -216,7 +217,7 @@ def attend_back(
     parts, count, dims, relation_dims, value_dims, steps, order, gradient, query, key, value,
     coefficient, feature, source, relation, weight, of_query, of_key, of_value, of_coefficient,
     of_feature,
-):  # fmt: skip
+) -> None:  # fmt: skip
     """Send the gradient of the weighted mean back to what it was made of."""
     for part in prange(parts):
         _attend_back(
