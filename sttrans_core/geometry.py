@@ -128,6 +128,9 @@ def unit_points(latitude: np.ndarray, longitude: np.ndarray) -> Float64[np.ndarr
     Args:
         latitude: Degrees north.
         longitude: Degrees east, in any turn.
+
+    Returns:
+        Coordinates, without unit.
     """
     phi, turn = np.radians(latitude), np.radians(longitude)
     return np.column_stack([np.cos(phi) * np.cos(turn), np.cos(phi) * np.sin(turn), np.sin(phi)])

@@ -22,7 +22,7 @@ class Grouping(NamedTuple):
 
     members: Int64[np.ndarray, "group member"]
     blocks: Int64[np.ndarray, "block member"]
-    window: Int64[np.ndarray, "group near"]
+    window: Int64[np.ndarray, "group neighbour"]
     is_near: Bool[np.ndarray, "group block"]
     centre: Int64[np.ndarray, " group"]
     block_centre: Int64[np.ndarray, " block"]

@@ -28,6 +28,9 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 
     Args:
         options: Of `numba.njit`, for example `parallel=True`.
+
+    Returns:
+        The decorator.
     """
     how = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": _FASTMATH, **options}
     # Without the checks of shapes that wrap every function of the package in tests.
@@ -39,6 +42,9 @@ def runs_on(*tensors: Tensor) -> bool:
 
     Args:
         tensors: Of floating point.
+
+    Returns:
+        Whether they can.
     """
     first = tensors[0]
     return (
@@ -69,5 +75,8 @@ def lengths(*sizes: int) -> tuple[tuple[int, ...], ...]:
 
     Args:
         sizes: Of the shortest axes.
+
+    Returns:
+        A tuple of zeros for each.
     """
     return tuple((0,) * size for size in sizes)

@@ -13,7 +13,7 @@ from sttrans_core.geometry import EARTH_RADIUS_KM, haversine_km, nearest_nodes, 
 from sttrans_core.grouping import group_places
 from sttrans_core.roads import pairs_along_roads
 
-__all__ = ["FixedPosition", "Geometry", "LearnedPosition", "direction_names"]
+__all__ = ["FixedPosition", "Geometry", "Groups", "LearnedPosition", "direction_names"]
 
 NUM_SECTORS = 8
 _DISTANCE_EDGES = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 11.5, 15.5, 20.5, 30.5)  # in spacings
@@ -39,7 +39,7 @@ class Groups(NamedTuple):
 
     members: Int[Tensor, "group member"]
     blocks: Int[Tensor, "block member"]
-    window: Int[Tensor, "group near"]
+    window: Int[Tensor, "group neighbour"]
     is_near: Bool[Tensor, "group block"]
     between: Int[Tensor, "group block"]
 

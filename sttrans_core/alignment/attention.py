@@ -43,11 +43,14 @@ def attend(
 
 
 def scores_of(inputs: Inputs, kept: Kept) -> Float[Tensor, "batch query segment head topk"]:
-    """Score kept sources, by head; -inf for fillers.
+    """Score kept sources, by head.
 
     Args:
         inputs: Queries and sources.
         kept: Which sources.
+
+    Returns:
+        The scores; -inf for fillers.
     """
     scores = torch.einsum("bqshd,bqskhd->bqshk", inputs.query, _rows(inputs.key, kept))
     classes = len(inputs.features)  # beyond them, the same again for sources beside the window
@@ -70,7 +73,14 @@ def _rows(
 
 
 def safe_softmax(scores: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Softmax over the last axis, 0 (with zero gradient) where every score is -inf."""
+    """Take the softmax over the last axis.
+
+    Args:
+        scores: -inf is left out.
+
+    Returns:
+        The weights; 0, with zero gradient, where every score is -inf.
+    """
     nothing = torch.isneginf(scores).all(-1, keepdim=True)
     return scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)
 

@@ -128,7 +128,7 @@ def _groups(geometry: Geometry, selection: Selection) -> Groups:
     )
 
 
-def _admitted_blocks(inputs, rows, groups) -> Int[Tensor, "batch group admitted"]:
+def _admitted_blocks(inputs, rows, groups) -> Int[Tensor, "batch group candidate"]:
     heads, num_blocks = inputs.key.shape[3], len(groups.blocks)
     is_member = (rows >= 0).to(inputs.query.dtype)
     share = (is_member / is_member.sum(1, keepdim=True))[None, :, :, None, None]

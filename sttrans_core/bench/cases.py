@@ -49,12 +49,15 @@ class Case:
 
 
 def cases_of(subject: str, nodes: int, device: torch.device) -> list[Case]:
-    """Give the cases of a subject; the first one is what the others are compared with.
+    """Make the cases of a subject; the first one is what the others are compared with.
 
     Args:
         subject: One of `SUBJECTS`.
         nodes: Simulated places, as dense as METR-LA's sensors.
         device: Where it runs.
+
+    Returns:
+        The cases, with the number of windows that suits their size.
     """
     torch.manual_seed(0)
     batch = 32 if nodes <= 500 else 8 if nodes <= 2000 else 1

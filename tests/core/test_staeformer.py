@@ -8,7 +8,7 @@ from sttrans_core.baselines.staeformer import STAEformer
 
 
 def test_it_has_the_published_size():
-    # Counted by hand, width 3 * 24 + 80 = 152: reading 4 * 24, time of day 288 * 24, weekday 7 * 24,
+    # By hand, width 3 * 24 + 80 = 152: reading 4 * 24, time of day 288 * 24, weekday 7 * 24,
     # adaptive 12 * 207 * 80, head (12 * 152 + 1) * 12; six layers of four projections 153 * 152,
     # feed-forward 153 * 256 + 257 * 152 and two norms 304.
     layer = 4 * 153 * 152 + 153 * 256 + 257 * 152 + 2 * 304
