@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, forecast, align, bench, download, list."""
+"""The command line: train, evaluate, forecast, align, recall, bench, download, list."""
 
 import json
 import sys
@@ -194,6 +194,37 @@ def align(
     origin = series["time"].values[-1] if time is None else time
     write_netcdf(forecaster.align(series, origin, node or None, topk=topk), output)
     typer.echo(f"Wrote {output}")
+
+
+@app.command()
+def recall(
+    run_dir: RunDir,
+    path: DataPath = None,
+    blocks: Annotated[
+        list[int] | None, typer.Option(help="Blocks that a group admits; repeatable.")
+    ] = None,
+    group_size: Annotated[int, typer.Option(help="Targets that share candidates.")] = 32,
+    block_size: Annotated[int, typer.Option(help="Nodes that are screened as one.")] = 8,
+    windows: Annotated[int, typer.Option(help="Windows of the test part, evenly spread.")] = 32,
+) -> None:
+    """Say what screening by blocks would miss of the exact Top-k of a run."""
+    import numpy as np
+
+    from sttrans_core.data.windows import split_windows
+    from sttrans_core.recall import screening_recall
+
+    forecaster, series = _load(run_dir, path)
+    data = forecaster.config.data
+    test = split_windows(
+        series.sizes["time"], history_steps=data.history_steps,
+        horizon_steps=data.horizon_steps, split=data.split,
+    ).test  # fmt: skip
+    starts = np.unique(np.linspace(test[0], test[-1], windows).astype(int))
+    table = screening_recall(
+        forecaster, series, series["time"].values[starts + data.history_steps - 1],
+        screened_blocks=blocks or (2, 4, 8, 16), group_size=group_size, block_size=block_size,
+    )  # fmt: skip
+    typer.echo(table.to_string(index=False, float_format="{:.3f}".format))
 
 
 @app.command()

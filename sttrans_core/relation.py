@@ -35,6 +35,7 @@ class Groups(NamedTuple):
         window: Nodes in the local window of any member, members included; -1 fills up.
         is_near: Blocks that lie in the window anyway, so that screening need not admit them.
         between: Relation class of the centres of group and block.
+        nearby: Relation class of each member and each node of the window, 0 where there is none.
     """
 
     members: Int[Tensor, "group member"]
@@ -42,6 +43,7 @@ class Groups(NamedTuple):
     window: Int[Tensor, "group neighbour"]
     is_near: Bool[Tensor, "group block"]
     between: Int[Tensor, "group block"]
+    nearby: Int[Tensor, "group member neighbour"]
 
 
 class Geometry(nn.Module):
@@ -153,10 +155,12 @@ class Geometry(nn.Module):
                 near, group_size=group_size, block_size=block_size, window_nodes=window_nodes,
             )  # fmt: skip
             to = partial(torch.as_tensor, device=self.position.device)
+            members, window = to(found.members), to(found.window)
             between = self.relations(to(found.centre)[:, None], to(found.block_centre))
+            nearby = self.relations(members.clamp_min(0)[..., None], window.clamp_min(0)[:, None])
             self._groups[key] = Groups(
-                to(found.members), to(found.blocks), to(found.window), to(found.is_near),
-                between.to(torch.int16),
+                members, to(found.blocks), window, to(found.is_near), between.to(torch.int16),
+                nearby.masked_fill((window < 0)[:, None], 0).to(torch.int16),
             )  # fmt: skip
         return self._groups[key]
 

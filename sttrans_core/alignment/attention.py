@@ -168,7 +168,9 @@ def attend_to_all(
     seen = gather(inputs.observed.to(key.dtype)) > 0  # (B, G, C*T)
     query, coefficients = inputs.query[:, rows], inputs.coefficients[:, rows]
     targets = inputs.query_nodes[rows]
-    relation = relations(inputs, targets[None, :, :, None], nodes[:, :, None])  # (B, G, g, C)
+    relation = relations(
+        inputs, targets[None, :, :, None], nodes[:, :, None], candidates.nearby
+    )  # (B, G, g, C)
     features = _features(inputs, relation).flatten(3, 4)  # (B, G, g, C*T, R)
     scores = torch.einsum("bgqshd,bgchd->bgqshc", query, key)
     scores = scores + torch.einsum("bgqshr,bgqcr->bgqshc", coefficients, features)

@@ -47,11 +47,14 @@ class Candidates(NamedTuple):
 
     Args:
         rows: Positions of the members of each group in the query axis, -1 fills up.
-        nodes: Candidate nodes, -1 fills up.
+        nodes: Candidate nodes, those of the window first, -1 fills up.
+        nearby: Relation class of each member and each node of the window; none in it where every
+            node is a candidate.
     """
 
     rows: Int[Tensor, "group member"]
     nodes: Int[Tensor, "#batch group candidate"]
+    nearby: Int[Tensor, "group member neighbour"]
 
 
 def find_candidates(inputs: Inputs) -> Candidates:
@@ -73,7 +76,8 @@ def find_candidates(inputs: Inputs) -> Candidates:
     num_nodes, num_queries = inputs.key.shape[1], len(inputs.query_nodes)
     if chosen.screening == "exact":
         rows = torch.arange(num_queries, device=device)[None]
-        return Candidates(rows, torch.arange(num_nodes, device=device)[None, None])
+        nodes = torch.arange(num_nodes, device=device)[None, None]
+        return Candidates(rows, nodes, rows.new_empty(1, num_queries, 0, dtype=torch.int16))
     groups = _groups(inputs.geometry, chosen)
     place = torch.full((num_nodes + 1,), -1, device=device)  # the last one is where -1 points to
     place[inputs.query_nodes] = torch.arange(num_queries, device=device)
@@ -91,13 +95,15 @@ def find_candidates(inputs: Inputs) -> Candidates:
             window=groups.window[asked],
             is_near=groups.is_near[asked],
             between=groups.between[asked],
+            nearby=groups.nearby[asked],
         )
     with torch.no_grad():  # the selection is discrete; the gradient flows through the scores
         admitted = _admitted_blocks(inputs, rows, groups)  # (B, G, A)
     screened = groups.blocks[admitted].flatten(2)  # (B, G, A*M)
     window = groups.window.expand(len(screened), -1, -1)  # (B, G, W)
     repeated = (screened[..., None] == window[:, :, None]).any(-1)
-    return Candidates(rows, torch.cat([window, screened.masked_fill(repeated, -1)], dim=2))
+    nodes = torch.cat([window, screened.masked_fill(repeated, -1)], dim=2)
+    return Candidates(rows, nodes, groups.nearby)
 
 
 def whole_groups(
@@ -156,23 +162,31 @@ def _nodes(values: Tensor, index: Tensor) -> Tensor:
     return values.index_select(1, index.clamp_min(0).flatten()).unflatten(1, index.shape)
 
 
-def relations(inputs: Inputs, targets: Tensor, nodes: Tensor) -> Int[Tensor, "..."]:
-    """Classify pairs of target and candidate; 0 where the candidate is no source.
+def relations(
+    inputs: Inputs, targets: Tensor, nodes: Tensor, nearby: Tensor | None = None
+) -> Int[Tensor, "..."]:
+    """Classify pairs of target and candidate.
 
     Args:
         inputs: Queries and sources.
         targets: Node indices.
         nodes: Node indices, broadcast against `targets`; -1 is no source.
+        nearby: Classes of the first of the nodes, where they are known.
 
     Returns:
-        Relation class; where sources of the window are taken away and the candidate lies in it,
-        the number of classes is added: its newest steps are closed.
+        Relation class, 0 where the candidate is no source. Where sources of the window are taken
+        away and the candidate lies in it, the number of classes is added: its newest steps are
+        closed.
     """
-    relation = inputs.geometry.relations(targets, nodes.clamp_min(0)).to(torch.int16)
+    known = 0 if nearby is None else nearby.shape[-1]
+    far = nodes[..., known:]
+    relation = inputs.geometry.relations(targets, far.clamp_min(0)).to(torch.int16)
+    relation = relation.masked_fill_(far < 0, 0)
+    if nearby is not None:
+        relation = torch.cat([nearby.expand(*relation.shape[:-1], -1), relation], dim=-1)
     chosen = inputs.selection
     if chosen.window == "none":
         near = inputs.geometry.neighbours[targets, 1 : 1 + chosen.window_nodes]
-        relation = torch.where(
-            (near == nodes[..., None]).any(-1), relation + len(inputs.features), relation
-        )
-    return torch.where(nodes < 0, 0, relation)
+        is_near = (near == nodes[..., None]).any(-1)
+        relation = torch.where(is_near, relation + len(inputs.features), relation)
+    return relation

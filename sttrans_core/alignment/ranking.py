@@ -99,12 +99,17 @@ def _panels(inputs: Inputs, candidates: Candidates) -> Iterator[_Panel]:
 
 def _exact_parts(inputs, candidates, query, coefficients, key) -> Iterator[tuple]:
     """Panels of some windows and targets: every node is a candidate."""
+    nodes = candidates.nodes[0]  # (1, N)
+    if torch.compiler.is_compiling():  # a traced program has no loops
+        everyone = slice(None)
+        relation = relations(inputs, inputs.query_nodes[None, :, None], nodes[:, None])
+        yield everyone, everyone, query, coefficients, key, relation, nodes
+        return
     batch, queries, segments = query.shape[:3]
     of_row = key.shape[1] * key.shape[2] * segments
-    at_once = _scores_at_once(inputs, batch * queries * of_row)
+    at_once = _scores_at_once(inputs)
     num_rows = max(1, min(queries, at_once // of_row))
     num_windows = max(1, at_once // (of_row * queries))
-    nodes = candidates.nodes[0]  # (1, N)
     for first in range(0, queries, num_rows):
         rows = slice(first, first + num_rows)
         relation = relations(inputs, inputs.query_nodes[None, rows, None], nodes[:, None])
@@ -118,21 +123,21 @@ def _block_parts(inputs, candidates, query, coefficients, key) -> Iterator[tuple
     """Panels of one window's groups, with the candidates that each group shares."""
     groups, members = candidates.rows.shape
     of_group = candidates.nodes.shape[2] * key.shape[2] * members * query.shape[2]
-    num_groups = max(1, min(groups, _scores_at_once(inputs, groups * of_group) // of_group))
+    num_groups = max(1, min(groups, _scores_at_once(inputs) // of_group))
     for window in range(len(query)):
         for first in range(0, groups, num_groups):
             rows = candidates.rows[first : first + num_groups]
             nodes = candidates.nodes[window, first : first + num_groups]  # (P, C)
             each = rows.clamp_min(0)
-            relation = relations(inputs, inputs.query_nodes[each][..., None], nodes[:, None])
+            nearby = candidates.nearby[first : first + num_groups]
+            targets = inputs.query_nodes[each][..., None]
+            relation = relations(inputs, targets, nodes[:, None], nearby)  # (P, g, C)
             q, c = _rows(query[window], each), _rows(coefficients[window], each)
             yield window, rows, q, c, _rows(key[window], nodes.clamp_min(0)), relation, nodes
 
 
-def _scores_at_once(inputs: Inputs, of_all: int) -> int:
-    """Say how many scores a tile holds; a traced program has no loop."""
-    if torch.compiler.is_compiling():
-        return of_all
+def _scores_at_once(inputs: Inputs) -> int:
+    """Say how many scores a tile holds."""
     return _SCORES_AT_ONCE.get(inputs.query.device.type, 1 << 26)
 
 

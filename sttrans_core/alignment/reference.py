@@ -67,7 +67,7 @@ def align_plainly(
 def _is_candidate(
     candidates: Candidates, batch: int, queries: int, num_nodes: int
 ) -> Tensor:  # (B, Q, N)
-    rows, nodes = candidates
+    rows, nodes = candidates.rows, candidates.nodes
     table = torch.zeros(batch, len(rows), num_nodes + 1, dtype=torch.bool, device=nodes.device)
     table.scatter_(2, nodes.where(nodes >= 0, num_nodes).expand(batch, -1, -1), True)
     of_query = torch.zeros(batch, queries, num_nodes, dtype=torch.bool, device=nodes.device)

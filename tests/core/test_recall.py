@@ -1,0 +1,38 @@
+"""What screening by blocks finds of the exact Top-k."""
+
+import pytest
+from command_line import run_command
+from small_runs import small_config
+
+from sttrans_core.recall import screening_recall
+from sttrans_core.runs import RunError
+from sttrans_core.training import train
+
+
+def test_with_every_block_nothing_is_missed(trained, series):
+    times = series["time"].values[[50, 61]]
+    sizes = {"group_size": 3, "block_size": 2}
+    table = screening_recall(trained, series, times, screened_blocks=(1, 6), **sizes)
+    few, every = table.to_dict("records")
+    assert every["recall"] == every["mass"] == pytest.approx(1.0)
+    assert every["candidates"] == 11
+    assert few["candidates"] < 11
+    assert 0 < few["recall"] < 1
+    assert few["recall"] <= few["mass"] <= 1  # what is missed weighs less than what is found
+
+
+def test_a_run_without_a_topk_is_refused(series, tmp_path):
+    run = train(small_config("no_topk", train={"epochs": 1}), run_dir=tmp_path, dataset=series)
+    with pytest.raises(RunError, match=r"keeps a Top-k; got the variant 'no_topk'\. Choose"):
+        screening_recall(run, series, series["time"].values[[50]])
+
+
+def test_the_command_prints_a_table():
+    said = run_command(
+        "recall", "--run-dir", "sttrans_core/pretrained/simulated-freeway/full", "--windows", 3,
+        "--blocks", 1, "--blocks", 6,
+    )  # fmt: skip
+    rows = [line.split() for line in said.splitlines()]
+    assert rows[0] == ["screened_blocks", "recall", "mass", "candidates"]
+    assert [row[0] for row in rows[1:]] == ["1", "6"]
+    assert float(rows[2][1]) == 1.0
