@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -250,7 +251,13 @@ def bench(
     table.to_csv(output, index=False, lineterminator="\n")
     for row in slopes(table).itertuples():
         typer.echo(f"{row.subject:10} {row.case:32} grows with nodes to the {row.slope:.2f}")
-    typer.echo(f"Wrote {output}")
+    written = [str(output)]
+    for plot in entry_points(group="sttrans.figures", name="benchmark"):
+        for name in dict.fromkeys(table["subject"]):
+            page = output.with_name(f"{output.stem}-{name}.html")
+            plot.load()(table, subject=name).write_html(page, include_plotlyjs="cdn")
+            written.append(str(page))
+    typer.echo(f"Wrote {', '.join(written)}")
 
 
 @app.command()

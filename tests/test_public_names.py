@@ -44,6 +44,7 @@ VIZ = [
     "plot_alignment_cube",
     "plot_alignment_map",
     "plot_base_map",
+    "plot_benchmark",
     "plot_deletion",
     "plot_forecast_map",
     "plot_scores",
