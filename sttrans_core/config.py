@@ -100,7 +100,7 @@ class ModelConfig(_Frozen):
     screening: Literal["exact", "blocks"] = "exact"
     group_size: Int = Field(32, ge=1)
     block_size: Int = Field(8, ge=1)
-    screened_blocks: Int = Field(8, ge=1)
+    screened_blocks: Int = Field(12, ge=1)
     window_nodes: Int = Field(8, ge=1)
     window_steps: Int = Field(8, ge=1)
     encoder_nodes: Int = Field(1, ge=1)

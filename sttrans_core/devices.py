@@ -4,8 +4,11 @@ import ctypes
 import platform
 
 import torch
+from torch import Tensor
 
-__all__ = ["keep_freed_memory", "pick_device"]
+__all__ = ["can_compile", "is_worth_compiling", "keep_freed_memory", "pick_device"]
+
+_MUCH_WORK = 1 << 24
 
 
 def pick_device(name: str) -> torch.device:
@@ -27,6 +30,35 @@ def pick_device(name: str) -> torch.device:
         there = "auto, cpu or cuda" if has_cuda else "auto or cpu on this machine"
         raise ValueError(f"The device must be {there}; got {name!r}. Choose one of them.")
     return torch.device(name)
+
+
+def can_compile(*tensors: Tensor) -> bool:
+    """Say whether compiled loops can take tensors: of one type, on the CPU, not being traced.
+
+    Args:
+        tensors: Of floating point.
+
+    Returns:
+        Whether they can.
+    """
+    first = tensors[0]
+    return (
+        all(each.device.type == "cpu" and each.dtype == first.dtype for each in tensors)
+        and first.dtype in (torch.float32, torch.float64)
+        and not torch.compiler.is_compiling()
+    )
+
+
+def is_worth_compiling(work: int) -> bool:
+    """Say whether compiled loops pay: the first call on a machine compiles for some seconds.
+
+    Args:
+        work: Number of scores to compute.
+
+    Returns:
+        True for training, and for many windows or nodes; False for a single small forecast.
+    """
+    return torch.is_grad_enabled() or work >= _MUCH_WORK
 
 
 def keep_freed_memory() -> None:

@@ -14,10 +14,14 @@ import torch
 from numba.core import config
 from torch import Tensor
 
-__all__ = ["compiled", "lengths", "run", "runs_on"]
+__all__ = ["compiled", "lengths", "run"]
 
 # The threads of OpenMP take over within microseconds and may be called from any thread.
 config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
+_NUM_THREADS = torch.get_num_threads()
+_AT_MOST: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+numba.set_num_threads(_AT_MOST)  # starts them, and changes the number for all that use OpenMP
+torch.set_num_threads(_NUM_THREADS)
 # Infinities count (what is closed scores -inf); NaN means a broken model, whatever comes out then.
 _FASTMATH = {"contract", "reassoc", "nsz", "arcp", "nnan"}
 _ONE_AT_A_TIME = threading.Lock()  # the last of those layers stops the process otherwise
@@ -37,23 +41,6 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
     return lambda function: numba.njit(**how)(inspect.unwrap(function))
 
 
-def runs_on(*tensors: Tensor) -> bool:
-    """Say whether compiled loops can take tensors: of one type, on the CPU, not being traced.
-
-    Args:
-        tensors: Of floating point.
-
-    Returns:
-        Whether they can.
-    """
-    first = tensors[0]
-    return (
-        all(each.device.type == "cpu" and each.dtype == first.dtype for each in tensors)
-        and first.dtype in (torch.float32, torch.float64)
-        and not torch.compiler.is_compiling()
-    )
-
-
 def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
     """Call a kernel for all items, a range of them in each of PyTorch's threads.
 
@@ -62,8 +49,7 @@ def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
         count: Number of items.
         arguments: Tensors, which it may write to, and numbers.
     """
-    at_most = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    parts = max(1, min(torch.get_num_threads(), at_most, count))
+    parts = max(1, min(torch.get_num_threads(), _AT_MOST, count))
     arrays = [each.detach().numpy() if isinstance(each, Tensor) else each for each in arguments]
     with _ONE_AT_A_TIME:
         numba.set_num_threads(parts)

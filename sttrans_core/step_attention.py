@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sttrans_core.devices import can_compile, is_worth_compiling
+
 __all__ = ["attend_to_steps"]
 
 
@@ -27,10 +29,9 @@ def attend_to_steps(
     Returns:
         Weighted means of the values.
     """
-    from sttrans_core.loops import runs_on  # Numba takes half a second to import
-
     tokens, seen = query_key_value.flatten(0, 1), observed.flatten(0, 1)
-    if runs_on(query_key_value):
+    work = seen.numel() * seen.shape[1] * tokens.shape[3]
+    if can_compile(query_key_value) and is_worth_compiling(work):
         mixed, _ = _StepAttention.apply(tokens, seen)  # type: ignore[misc]
     else:
         itself = torch.eye(seen.shape[1], dtype=torch.bool, device=seen.device)

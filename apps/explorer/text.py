@@ -2,6 +2,7 @@
 
 from html import escape
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -116,9 +117,11 @@ def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
     at, asked = sources.attrs, evidence.request
     kept = "as trained" if asked.topk is None else "switched live"
     facts = [
-        _fact(f"{at['covered_mass']:.0%}", "of dense attention covered", colors, COVERED),
         _fact(f"k = {at['topk']}", kept, colors, "sources kept for each forecast"),
     ]
+    if np.isfinite(at["covered_mass"]):
+        covered = f"{at['covered_mass']:.0%}"
+        facts.insert(0, _fact(covered, "of dense attention covered", colors, COVERED))
     if not asked.window:
         facts.append(_fact("no", "source from the local window, switched live", colors))
     if at["shown_weight"] < 0.995:

@@ -12,12 +12,13 @@ from sttrans_core.alignment.inputs import Inputs, find_candidates
 from sttrans_core.alignment.ranking import Kept, keep_best
 from sttrans_core.alignment.reference import align_plainly
 from sttrans_core.alignment.types import Alignment, Selection
-from sttrans_core.loops import runs_on
+from sttrans_core.devices import can_compile, is_worth_compiling
 from sttrans_core.relation import FixedPosition, Geometry, LearnedPosition
 
 __all__ = ["SpatioTemporalAlignment", "topk_alignment"]
 
 _SCORES_AT_ONCE = 1 << 22  # of dense attention in memory, 16 MiB
+_MOST_SCORES = 1 << 29  # of dense attention that are computed at all, in some seconds
 
 
 def topk_alignment(
@@ -54,7 +55,8 @@ def topk_alignment(
         backend: All compute the same function. `reference` scores every source in one table, the
             plain definition. The others score panel by panel, remember the best and attend to
             them: `torch` with its own operations on any device, `compiled` with loops compiled for
-            the CPU, in single or double precision. `auto` takes the faster one.
+            the CPU, in single or double precision. `auto` takes these for training and where there
+            is much to do.
         need_alignment: Also return the kept sources with their weights.
 
     Returns:
@@ -89,7 +91,7 @@ def topk_alignment(
         selection=selection,
         query_nodes=query_nodes,
     )
-    compiled = runs_on(query, key, value)
+    compiled = can_compile(query, key, value)
     if backend == "compiled" and not compiled:
         raise ValueError(
             "The compiled backend must have tensors of one type, float32 or float64, on the CPU, "
@@ -101,7 +103,9 @@ def topk_alignment(
         return output, _describe(inputs, kept, weight, covered) if need_alignment else None
     if selection.topk is None:
         return attend_to_all(inputs, candidates), None
-    compiled = compiled and backend != "torch"
+    if backend != "compiled":
+        work = query[..., 0, 0].numel() * candidates.nodes.shape[2] * history
+        compiled = compiled and backend == "auto" and is_worth_compiling(work)
     kept = keep_best(inputs, candidates, compiled=compiled)
     output, weight = attend(inputs, candidates, kept, compiled=compiled)
     if not need_alignment:
@@ -134,6 +138,8 @@ def _covered_mass(inputs: Inputs, kept: Kept) -> Float[Tensor, "batch query segm
     """Sum the weights that dense attention over every observed source would give to kept ones."""
     batch, queries, segments, heads = inputs.query.shape[:4]
     num_nodes, history = inputs.key.shape[1:3]
+    if inputs.query[..., 0].numel() * num_nodes * history > _MOST_SCORES:
+        return inputs.query.new_full((batch, queries, segments, heads), math.nan)
     everyone = torch.arange(num_nodes, device=inputs.key.device)
     key = inputs.key.flatten(1, 2).permute(0, 2, 3, 1)  # (B, H, d, N*T)
     features = inputs.features.flatten(0, 1).T  # (R, relations*T)

@@ -22,7 +22,7 @@ class Alignment:
         in_window: Whether the source lies in the query's local window.
         valid: False for a filler, where fewer sources are valid than were asked for.
         covered_mass: Share of the mass of dense attention, over every observed source, that falls
-            on the kept ones.
+            on the kept ones; NaN where there are too many queries and sources to tell.
     """
 
     node: Int[Tensor, "batch query segment topk"]
@@ -68,4 +68,4 @@ class Selection:
     window_steps: int = 8
     group_size: int = 32
     block_size: int = 8
-    screened_blocks: int = 8
+    screened_blocks: int = 12

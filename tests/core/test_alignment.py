@@ -443,19 +443,21 @@ def test_the_compiled_backend_says_what_it_needs():
 
 @given(
     seed=st.integers(0, 10**6),
-    topk=st.integers(1, SOURCES),
     scale=st.sampled_from([1e-3, 1.0, 30.0]),
     missing=st.floats(0, 1),
     exact=st.booleans(),
+    backend=st.sampled_from(BACKENDS),
 )
-def test_single_precision_agrees_to_its_rounding(seed, topk, scale, missing, exact):
+def test_single_precision_agrees_to_its_rounding(seed, scale, missing, exact, backend):
+    # Every candidate is kept, so that rounding decides about weights and not about places.
     inputs, position = _inputs(seed=seed, missing=missing), _nothing()
-    selection = Selection(topk=topk) if exact else blocks(topk=topk)
+    selection = Selection(topk=SOURCES) if exact else blocks(topk=SOURCES, screened_blocks=99)
     query, key, value = inputs[:3]
     want, _ = _align(inputs._replace(key=key * scale), selection, position=position)
     got, _ = topk_alignment(
         query.float(), (key * scale).float(), value.float(), observed=inputs.observed,
         geometry=_places().float(), selection=selection, position=_nothing().float(),
+        backend=backend,
     )  # fmt: skip
     assert torch.allclose(got.double(), want, rtol=1e-4, atol=1e-4 * max(1.0, scale))
 
@@ -509,3 +511,15 @@ def test_memory_does_not_grow_with_targets_times_sources():
             )  # fmt: skip
         largest[backend] = max(event.cpu_memory_usage for event in profile.events())
     assert largest["compiled"] <= 6e6, largest
+
+
+def test_what_dense_attention_would_cover_is_unknown_where_it_would_take_too_long(monkeypatch):
+    inputs = _inputs()
+    options = {"observed": inputs.observed, "geometry": _places(), "position": _nothing()}
+    monkeypatch.setattr("sttrans_core.alignment.topk._MOST_SCORES", BATCH * NODES * SOURCES)
+    _, alignment = topk_alignment(
+        *inputs[:3], selection=SELECTIONS["topk"], need_alignment=True, **options
+    )
+    assert alignment is not None
+    assert alignment.covered_mass.isnan().all()
+    assert torch.allclose(alignment.weight.sum(-1), torch.ones(1, dtype=torch.float64))
