@@ -8,7 +8,7 @@ from stviz.theme import Theme, get_theme
 
 __all__ = ["plot_benchmark"]
 
-UNITS = {"ms": ("milliseconds per window", "Time"), "memory_mb": ("MB per window", "Peak memory")}
+UNITS = {"ms": ("milliseconds per window", "Time"), "memory_mb": ("MB per window", "Memory")}
 
 
 def plot_benchmark(
@@ -61,11 +61,13 @@ def plot_benchmark(
         )
     unit, title = UNITS[column]
     device = ", ".join(sorted(set(part["device"].astype(str))))
-    axis = {"type": "log", "gridcolor": colors.grid, "dtick": 1, "zeroline": False}
+    axis = {"type": "log", "gridcolor": colors.grid, "zeroline": False}
+    sizes = sorted(set(part["nodes"]))
+    ticks = {"tickvals": sizes, "ticktext": [f"{size:,}" for size in sizes]}
     figure.update_layout(
-        title={"text": f"{title}, {subject}, simulated places<br><sup>{device}</sup>"},
-        xaxis={**axis, "title": "places", "dtick": "D1"},
-        yaxis={**axis, "title": unit},
+        title={"text": f"{title} of {subject}, simulated places<br><sup>{device}</sup>"},
+        xaxis={**axis, **ticks, "title": "places"},
+        yaxis={**axis, "title": unit, "dtick": 1},
         paper_bgcolor=colors.paper,
         plot_bgcolor=colors.paper,
         font={"color": colors.text},

@@ -18,10 +18,10 @@ def test_dynamic_values_mix_the_basis_projections_by_content():
     token = torch.nn.functional.layer_norm(
         source[1, 3, 4], (WIDTH,), values.norm.weight, values.norm.bias
     )
-    basis = (values.bases.weight @ token + values.bases.bias).reshape(BASES, HEADS, -1)
-    scores = (values.mixing.weight @ token + values.mixing.bias).reshape(HEADS, BASES)
+    basis = (values.bases.weight @ token).reshape(BASES, HEADS, -1)
+    scores = (values.mixing.weight @ token + values.mixing.bias).reshape(BASES, HEADS)
     for head in range(HEADS):
-        share = scores[head].exp() / scores[head].exp().sum()
+        share = scores[:, head].exp() / scores[:, head].exp().sum()
         expected = sum(share[m] * basis[m, head] for m in range(BASES))
         assert torch.allclose(output[1, 3, 4, head], expected, atol=1e-6)
 
