@@ -58,8 +58,8 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
     history = inputs.key.shape[2]
     count = min(candidates.nodes.shape[2], inputs.key.shape[1] - 1) * history
     topk = count if inputs.selection.topk is None else min(inputs.selection.topk, count)
-    empty = torch.zeros(batch, queries, segments, topk, device=inputs.query.device)
-    kept = Kept(empty.to(torch.int32), empty.to(torch.int16))
+    empty = inputs.query_nodes.new_empty(batch, queries, segments, topk, dtype=torch.int32)
+    kept = Kept(empty, torch.empty_like(empty, dtype=torch.int16))
     for panel in _panels(inputs, candidates):
         size = (len(panel.score), panel.relation.shape[1], segments)
         if compiled:
