@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sttrans_core.mixing import mix_bases
+
 __all__ = ["DynamicValues", "SpatioTemporalFusion", "StaticValues"]
 
 
@@ -59,8 +61,8 @@ class DynamicValues(nn.Module):
         """Project each source to its values."""
         source = self.norm(source)
         bases = self.bases(source).unflatten(-1, (self.num_bases, self.num_heads, -1))
-        mixing = self.mixing(source).unflatten(-1, (self.num_bases, self.num_heads)).softmax(-2)
-        return (bases * mixing[..., None]).sum(-3)
+        mixing = self.mixing(source).unflatten(-1, (self.num_bases, self.num_heads))
+        return mix_bases(bases, mixing)
 
 
 class SpatioTemporalFusion(nn.Module):

@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 
 from sttrans_core.loops import compiled
+from sttrans_core.vectors import dot, exp, full, largest, load, store, total
 
 __all__ = ["attend", "attend_back"]
 
@@ -13,75 +14,61 @@ __all__ = ["attend", "attend_back"]
 @compiled()
 def _attend(first, end, steps, dims, tokens, seen, weight, mixed):
     # tokens: (M, T, 3, H, d), seen: (M, T), weight: (M, H, T, T), mixed: (M, T, H, d)
-    keys, score = (
-        np.empty((len(dims), len(steps)), tokens.dtype),
-        np.empty(len(steps), tokens.dtype),
-    )
-    closed, scale = np.empty(len(steps), tokens.dtype), 1 / math.sqrt(len(dims))
+    keys = np.empty((len(dims), len(steps)), tokens.dtype)
+    closed = np.empty((1, len(steps)), tokens.dtype)
+    closed[0, 0] = 1 / math.sqrt(len(dims))
+    scale = closed[0, 0]  # of the type of the tokens
     for m in range(first, end):
         for j in range(len(steps)):
-            closed[j] = 0 if seen[m, j] else -np.inf
+            closed[0, j] = 0 if seen[m, j] else -np.inf
         for h in range(tokens.shape[3]):
             for j in range(len(steps)):
                 for i in range(len(dims)):
                     keys[i, j] = tokens[m, j, 1, h, i] * scale
             for t in range(len(steps)):
-                for j in range(len(steps)):
-                    score[j] = closed[j]
-                score[t] = 0
+                before, closed[0, t] = closed[0, t], 0
+                score = load(closed, (0, 0), steps)
+                closed[0, t] = before
                 for i in range(len(dims)):
-                    for j in range(len(steps)):
-                        score[j] += tokens[m, t, 0, h, i] * keys[i, j]
-                highest = score[0]
+                    score = score + tokens[m, t, 0, h, i] * load(keys, (i, 0), steps)
+                share = exp(score - largest(score))
+                store(weight, (m, h, t, 0), share * (1 / total(share)))
+                mean = weight[m, h, t, 0] * load(tokens, (m, 0, 2, h, 0), dims)
                 for j in range(1, len(steps)):
-                    highest = max(highest, score[j])
-                for j in range(len(steps)):
-                    score[j] = np.exp(score[j] - highest)
-                total = score[0]
-                for j in range(1, len(steps)):
-                    total += score[j]
-                for i in range(len(dims)):
-                    mixed[m, t, h, i] = 0
-                for j in range(len(steps)):
-                    weight[m, h, t, j] = score[j] / total
-                    for i in range(len(dims)):
-                        mixed[m, t, h, i] += weight[m, h, t, j] * tokens[m, j, 2, h, i]
+                    mean = mean + weight[m, h, t, j] * load(tokens, (m, j, 2, h, 0), dims)
+                store(mixed, (m, t, h, 0), mean)
 
 
 @compiled()
 def _attend_back(first, end, steps, dims, gradient, tokens, weight, of_tokens):
-    values, change = (
-        np.empty((len(dims), len(steps)), tokens.dtype),
-        np.empty(len(steps), tokens.dtype),
-    )
-    change[0] = 1 / math.sqrt(len(dims))
-    scale = change[0]  # of the type of the tokens
+    values = np.empty((len(dims), len(steps)), tokens.dtype)
+    change = np.zeros((1, len(steps)), tokens.dtype)
+    zero = change[0, 0]
+    change[0, 0] = 1 / math.sqrt(len(dims))
+    scale = change[0, 0]  # of the type of the tokens
     for m in range(first, end):
         for h in range(tokens.shape[3]):
             for j in range(len(steps)):
                 for i in range(len(dims)):
                     values[i, j] = tokens[m, j, 2, h, i]
-                    of_tokens[m, j, 0, h, i] = 0
-                    of_tokens[m, j, 1, h, i] = 0
-                    of_tokens[m, j, 2, h, i] = 0
+                store(of_tokens, (m, j, 1, h, 0), full(zero, dims))
+                store(of_tokens, (m, j, 2, h, 0), full(zero, dims))
             for t in range(len(steps)):
-                for j in range(len(steps)):
-                    change[j] = 0
+                of_weight = full(zero, steps)
                 for i in range(len(dims)):
-                    for j in range(len(steps)):
-                        change[j] += gradient[m, t, h, i] * values[i, j]
-                mean = change[0] * weight[m, h, t, 0]
-                for j in range(1, len(steps)):
-                    mean += change[j] * weight[m, h, t, j]
+                    of_weight = of_weight + gradient[m, t, h, i] * load(values, (i, 0), steps)
+                share = load(weight, (m, h, t, 0), steps)
+                store(change, (0, 0), (of_weight - dot(of_weight, share)) * share * scale)
+                query = load(tokens, (m, t, 0, h, 0), dims)
+                of_mixed = load(gradient, (m, t, h, 0), dims)
+                of_query = full(zero, dims)
                 for j in range(len(steps)):
-                    change[j] = (change[j] - mean) * weight[m, h, t, j] * scale
-                for j in range(len(steps)):
-                    for i in range(len(dims)):
-                        of_tokens[m, j, 2, h, i] += weight[m, h, t, j] * gradient[m, t, h, i]
-                    for i in range(len(dims)):
-                        of_tokens[m, t, 0, h, i] += change[j] * tokens[m, j, 1, h, i]
-                    for i in range(len(dims)):
-                        of_tokens[m, j, 1, h, i] += change[j] * tokens[m, t, 0, h, i]
+                    key, value = (m, j, 1, h, 0), (m, j, 2, h, 0)
+                    of_query = of_query + change[0, j] * load(tokens, key, dims)
+                    store(of_tokens, key, load(of_tokens, key, dims) + change[0, j] * query)
+                    of_value = load(of_tokens, value, dims) + weight[m, h, t, j] * of_mixed
+                    store(of_tokens, value, of_value)
+                store(of_tokens, (m, t, 0, h, 0), of_query)
 
 
 @compiled(parallel=True)

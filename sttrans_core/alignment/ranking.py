@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
@@ -34,7 +33,8 @@ class Kept(NamedTuple):
 class _Panel(NamedTuple):
     """Rows of queries and the candidates that they share."""
 
-    score: Tensor  # (P, R*S, C*T), -inf where a source was not observed
+    score: Tensor  # (P, R*S, C*T)
+    closed: Tensor  # (P, C*T), -inf where a source was not observed, else 0
     bias: Tensor  # (P, R*S, relations*T)
     relation: Tensor  # (1|P, R, C)
     nodes: Tensor  # (1|P, C)
@@ -67,8 +67,9 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
             from sttrans_core.alignment import topk_loops
 
             found = [each.new_empty(*size, topk) for each in kept]
-            steps = loops.lengths(history)
-            loops.run(topk_loops.keep_best, size[0] * size[1] * size[2], *panel[:4], *steps, *found)
+            half = 1 << max(0, (history - 1).bit_length() - 1)
+            steps = loops.lengths(history, half)
+            loops.run(topk_loops.keep_best, size[0] * size[1] * size[2], *panel[:5], *steps, *found)
         else:
             found = _topk(panel, segments, history, topk)
         for each, part in zip(kept, found, strict=True):
@@ -83,27 +84,26 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
 def _panels(inputs: Inputs, candidates: Candidates) -> Iterator[_Panel]:
     """Score rows of queries against their candidates, a tile at a time."""
     heads = inputs.key.shape[3]
-    # One more channel, 1 in the query, closes what was not observed.
-    query = F.pad(inputs.query.flatten(3) / heads, (0, 1), value=1.0)  # (B, Q, S, D + 1)
-    key = F.pad(inputs.key.flatten(3), (0, 1))  # (B, N, T, D + 1)
-    key[..., -1].masked_fill_(~inputs.observed, -torch.inf)
+    query, key = inputs.query.flatten(3) / heads, inputs.key.flatten(3)  # (B, N, T, D)
+    closed = key.new_zeros(inputs.observed.shape).masked_fill_(~inputs.observed, -torch.inf)
     coefficients = inputs.coefficients.sum(3) / heads  # (B, Q, S, R)
     is_exact = inputs.selection.screening == "exact"
     parts = _exact_parts if is_exact else _block_parts
-    for windows, rows, q, c, k, relation, nodes in parts(
-        inputs, candidates, query, coefficients, key
+    for windows, rows, q, c, k, missing, relation, nodes in parts(
+        inputs, candidates, query, coefficients, key, closed
     ):
         score = q.flatten(1, 2) @ k.flatten(1, 2).mT  # (P, R*S, C*T)
-        yield _Panel(score, _biases(inputs, c.flatten(1, 2)), relation, nodes, windows, rows)
+        bias = _biases(inputs, c.flatten(1, 2))
+        yield _Panel(score, missing.flatten(1), bias, relation, nodes, windows, rows)
 
 
-def _exact_parts(inputs, candidates, query, coefficients, key) -> Iterator[tuple]:
+def _exact_parts(inputs, candidates, query, coefficients, key, closed) -> Iterator[tuple]:
     """Panels of some windows and targets: every node is a candidate."""
     nodes = candidates.nodes[0]  # (1, N)
     if torch.compiler.is_compiling():  # a traced program has no loops
         everyone = slice(None)
         relation = relations(inputs, inputs.query_nodes[None, :, None], nodes[:, None])
-        yield everyone, everyone, query, coefficients, key, relation, nodes
+        yield everyone, everyone, query, coefficients, key, closed, relation, nodes
         return
     batch, queries, segments = query.shape[:3]
     of_row = key.shape[1] * key.shape[2] * segments
@@ -116,10 +116,10 @@ def _exact_parts(inputs, candidates, query, coefficients, key) -> Iterator[tuple
         for window in range(0, batch, num_windows):
             some = slice(window, window + num_windows)
             q, c = query[some, rows], coefficients[some, rows]
-            yield some, rows, q, c, key[some], relation, nodes
+            yield some, rows, q, c, key[some], closed[some], relation, nodes
 
 
-def _block_parts(inputs, candidates, query, coefficients, key) -> Iterator[tuple]:
+def _block_parts(inputs, candidates, query, coefficients, key, closed) -> Iterator[tuple]:
     """Panels of one window's groups, with the candidates that each group shares."""
     groups, members = candidates.rows.shape
     of_group = candidates.nodes.shape[2] * key.shape[2] * members * query.shape[2]
@@ -133,7 +133,8 @@ def _block_parts(inputs, candidates, query, coefficients, key) -> Iterator[tuple
             targets = inputs.query_nodes[each][..., None]
             relation = relations(inputs, targets, nodes[:, None], nearby)  # (P, g, C)
             q, c = _rows(query[window], each), _rows(coefficients[window], each)
-            yield window, rows, q, c, _rows(key[window], nodes.clamp_min(0)), relation, nodes
+            k, missing = (_rows(of[window], nodes.clamp_min(0)) for of in (key, closed))
+            yield window, rows, q, c, k, missing, relation, nodes
 
 
 def _scores_at_once(inputs: Inputs) -> int:
@@ -160,6 +161,7 @@ def _biases(inputs: Inputs, coefficients: Tensor) -> Tensor:
 
 def _topk(panel: _Panel, segments: int, history: int, topk: int) -> tuple[Tensor, Tensor]:
     score = panel.score.unflatten(1, (-1, segments)).unflatten(3, (-1, history))
+    score = score + panel.closed.unflatten(1, (-1, history))[:, None, None]
     bias = panel.bias.unflatten(1, (-1, segments)).unflatten(3, (-1, history))
     relation = panel.relation.long()[:, :, None, :, None].expand_as(score)  # (P, R, S, C, T)
     score = score + bias.gather(3, relation)

@@ -4,45 +4,89 @@ import numpy as np
 from numba import prange
 
 from sttrans_core.loops import compiled
+from sttrans_core.vectors import (
+    count_above,
+    dot,
+    exp,
+    full,
+    larger,
+    largest,
+    load,
+    pick,
+    store,
+    total,
+)
 
 __all__ = ["attend", "attend_back", "keep_best"]
 
 _NEAR = 32  # queries whose sources stay in the cache while heads take their turns
+_SIDE_BY_SIDE = (0,) * 16  # numbers that are looked at at once
+_HALVINGS = 12
 
 
 @compiled()
-def _sort_best(value, where, count, best, chosen):
-    """Sort the best of some values into `best`, descending, and say how many there are."""
-    found = 0
-    for place in range(count):
-        if found < len(best):
-            to = found
-            found += 1
-        elif value[place] > best[found - 1]:
-            to = found - 1
-        else:
-            continue
-        while to > 0 and best[to - 1] < value[place]:
-            best[to], chosen[to] = best[to - 1], chosen[to - 1]
-            to -= 1
-        best[to], chosen[to] = value[place], where[place]
-    return found
+def _count_above(value, count, limit):
+    number = 0
+    for begin in range(0, count, len(_SIDE_BY_SIDE)):
+        number += count_above(load(value, (begin,), _SIDE_BY_SIDE), limit)
+    return number
 
 
 @compiled()
-def _keep_best(first, end, score, bias, relation, nodes, steps, source, source_relation):
-    # score (P, R, C*T), bias (P, R, relations*T), relation (P, Q, C), nodes (P, C), source and
-    # source_relation (P, Q, S, K); R = Q*S.
+def _sort_best(value, place, count, spot, best, chosen):
+    """Sort the best of some values into `best`, descending, and say how many there are.
+
+    Values are compared side by side and counted: to compare and swap them one by one would keep the
+    processor guessing.
+    """
+    together, topk = len(_SIDE_BY_SIDE), len(best)
+    value[count : count + together] = -np.inf
+    if count > 2 * topk:  # halve what lies between the limits until few are left
+        low, high = value[:count].min(), value[:count].max()
+        for _ in range(_HALVINGS):
+            middle = low / 2 + high / 2
+            above = _count_above(value, count, middle)
+            if above < topk:
+                high = middle
+            else:
+                low = middle
+                if above <= 2 * topk:
+                    break
+        left = 0
+        for begin in range(0, count, together):
+            left += pick(load(value, (begin,), _SIDE_BY_SIDE), low, begin, value, spot, left)
+        count = left
+        for i in range(count):
+            place[i] = place[spot[i]]
+        value[count : count + together] = -np.inf
+    chosen[:] = -1
+    for i in range(count):
+        rank = _count_above(value, count, value[i])
+        while rank < topk and chosen[rank] >= 0:  # an equal one came first
+            rank += 1
+        if rank < topk:
+            best[rank], chosen[rank] = value[i], place[i]
+    return min(count, topk)
+
+
+@compiled()
+def _keep_best(
+    first, end, score, missing, bias, relation, nodes, steps, half, source, source_relation
+):
+    # Of score (P, R, C*T), missing (P, C*T), bias (P, R, relations*T), relation (P, Q, C),
+    # nodes (P, C), source and source_relation (P, Q, S, K); R = Q*S.
     num_segments, topk = source.shape[2:]
-    num_candidates, history = nodes.shape[1], len(steps)
+    num_candidates, history, rest = nodes.shape[1], len(steps), len(steps) - len(half)
     is_shared = len(relation) == 1
-    top = np.empty(num_candidates, score.dtype)
-    top[0] = -np.inf
-    lowest = top[0]  # of the type of the scores
+    together = len(_SIDE_BY_SIDE)
+    top = np.full(num_candidates + together, -np.inf, score.dtype)
     lane, best = np.empty(topk, score.dtype), np.empty(topk, score.dtype)
-    value = np.empty(num_candidates * history + 1, score.dtype)
-    where = np.empty(num_candidates * history + 1, np.int64)
-    chosen = np.empty(topk, np.int64)
+    closed = top[0]
+    lane[0] = np.finfo(score.dtype).min
+    lowest = lane[0]  # of what is not closed
+    value = np.empty(max(num_candidates, topk * history) + 2 * together, score.dtype)
+    place, spot = np.empty(len(value), np.int32), np.empty(len(value), np.int32)
+    chosen = np.empty(topk, np.int32)
     for item in range(first, end):
         panel, row = item // score.shape[1], item % score.shape[1]
         target, segment = row // num_segments, row % num_segments
@@ -51,49 +95,47 @@ def _keep_best(first, end, score, bias, relation, nodes, steps, source, source_r
         for candidate in range(num_candidates):
             at = candidate * history
             pair = np.int64(relation[shared, target, candidate]) * history
-            highest = score[panel, row, at] + bias[panel, row, pair]
-            for step in range(1, len(steps)):
-                highest = max(highest, score[panel, row, at + step] + bias[panel, row, pair + step])
-            top[candidate] = highest if pair > 0 else lowest
+            # Two halves that overlap: twelve steps fit no register.
+            left = load(score, (panel, row, at), half) + load(missing, (panel, at), half)
+            left = left + load(bias, (panel, row, pair), half)
+            at, pair = at + rest, pair + rest
+            right = load(score, (panel, row, at), half) + load(missing, (panel, at), half)
+            right = right + load(bias, (panel, row, pair), half)
+            top[candidate] = largest(larger(left, right)) if pair > rest else closed
         # Candidates dealt out into K lanes: the K-th best step of any is no worse than the worst of
-        # the lanes' best. What lies below need not be looked at. Loops that pick are written
-        # without branches, which the processor would guess wrong.
+        # the lanes' best. What lies below need not be looked at.
         limit = lowest
         if num_candidates >= 2 * topk:
-            for place in range(topk):
-                lane[place] = top[place]
+            lane[:] = top[:topk]
             for begin in range(topk, num_candidates - num_candidates % topk, topk):
-                for place in range(topk):
-                    lane[place] = max(lane[place], top[begin + place])
-            limit = lane[0]
-            for place in range(1, topk):
-                limit = min(limit, lane[place])
+                for i in range(topk):
+                    lane[i] = max(lane[i], top[begin + i])
+            limit = max(lowest, lane.min())
         count = 0
-        for candidate in range(num_candidates):
-            value[count], where[count] = top[candidate], candidate
-            count += (top[candidate] >= limit) & (top[candidate] > lowest)
+        for begin in range(0, num_candidates, together):
+            several = load(top, (begin,), _SIDE_BY_SIDE)
+            count += pick(several, limit, begin, value, place, count)
         # More than K candidates are not needed, and the K-th of their best steps is the last limit.
-        found = _sort_best(value, where, count, best, chosen)
+        found = _sort_best(value, place, count, spot, best, chosen)
         limit = best[topk - 1] if found == topk else lowest
         count = 0
-        for place in range(found):
-            at = chosen[place] * history
-            pair = np.int64(relation[shared, target, chosen[place]]) * history
-            for step in range(len(steps)):
-                each = score[panel, row, at + step] + bias[panel, row, pair + step]
-                value[count], where[count] = each, at + step
-                count += (each >= limit) & (each > lowest)
-        found = _sort_best(value, where, count, best, chosen)
-        for place in range(topk):
-            if place < found:
-                candidate, step = chosen[place] // history, chosen[place] % history
-                source[panel, target, segment, place] = (
+        for i in range(found):
+            at = chosen[i] * history
+            pair = np.int64(relation[shared, target, chosen[i]]) * history
+            several = load(score, (panel, row, at), steps) + load(missing, (panel, at), steps)
+            several = several + load(bias, (panel, row, pair), steps)
+            count += pick(several, limit, at, value, place, count)
+        found = _sort_best(value, place, count, spot, best, chosen)
+        for i in range(topk):
+            if i < found:
+                candidate, step = chosen[i] // history, chosen[i] % history
+                source[panel, target, segment, i] = (
                     nodes[panel if len(nodes) > 1 else 0, candidate] * history + step
                 )
-                source_relation[panel, target, segment, place] = relation[shared, target, candidate]
+                source_relation[panel, target, segment, i] = relation[shared, target, candidate]
             else:
-                source[panel, target, segment, place] = -1
-                source_relation[panel, target, segment, place] = 0
+                source[panel, target, segment, i] = -1
+                source_relation[panel, target, segment, i] = 0
 
 
 @compiled()
@@ -106,7 +148,9 @@ def _attend(
     # relation: (B, Q, S, K), weight: (B, Q, S, H, K).
     num_queries, num_segments, num_heads = query.shape[1:4]
     topk, history = source.shape[3], len(steps)
-    score, row = np.zeros(topk, query.dtype), np.empty(topk, np.int64)
+    together = len(_SIDE_BY_SIDE)
+    score = np.zeros((topk - 1) // together * together + together, query.dtype)
+    row = np.empty(topk, np.int64)
     zero = score[0]  # of the type of the scores
     for item in range(first, end):
         b, q = item // num_queries, order[item % num_queries]
@@ -117,29 +161,28 @@ def _attend(
                 row[found] = np.int64(relation[b, q, s, found]) * history + step
                 found += 1
             for h in range(num_heads):
-                total = zero
+                asked = load(query, (b, q, s, h, 0), dims)
+                relative = load(coefficient, (b, q, s, h, 0), relation_dims)
+                score[found:] = -np.inf
                 for place in range(found):
-                    j, pair, product, bias = source[b, q, s, place], row[place], zero, zero
-                    for i in range(len(dims)):
-                        product += query[b, q, s, h, i] * key[b, j, h, i]
-                    for i in range(len(relation_dims)):
-                        bias += coefficient[b, q, s, h, i] * feature[pair, i]
-                    score[place] = product + bias
+                    similarity = dot(asked, load(key, (b, source[b, q, s, place], h, 0), dims))
+                    bias = dot(relative, load(feature, (row[place], 0), relation_dims))
+                    score[place] = similarity + bias
                 highest = score[0]
                 for place in range(1, found):
                     highest = max(highest, score[place])
+                mass = zero
+                for begin in range(0, found, together):
+                    share = exp(load(score, (begin,), _SIDE_BY_SIDE) - highest)
+                    store(score, (begin,), share)
+                    mass += total(share)
+                mean = full(zero, value_dims)
                 for place in range(found):
-                    score[place] = np.exp(score[place] - highest)
-                    total += score[place]
-                for i in range(len(value_dims)):
-                    output[b, q, s, h, i] = 0
-                for place in range(found):
-                    j, share = source[b, q, s, place], score[place] / total
+                    share = score[place] / mass
                     weight[b, q, s, h, place] = share
-                    for i in range(len(value_dims)):
-                        output[b, q, s, h, i] += share * value[b, j, h, i]
-                for place in range(found, topk):
-                    weight[b, q, s, h, place] = 0
+                    mean = mean + share * load(value, (b, source[b, q, s, place], h, 0), value_dims)
+                store(output, (b, q, s, h, 0), mean)
+                weight[b, q, s, h, found:] = 0
 
 
 @compiled()
@@ -161,40 +204,44 @@ def _attend_back(
             for h in range(first_head, last_head):
                 for q in order[begin : begin + _NEAR]:
                     for s in range(num_segments):
+                        of_output = load(gradient, (b, q, s, h, 0), value_dims)
                         mean, found = zero, 0
                         while found < topk and source[b, q, s, found] >= 0:
-                            j, share = source[b, q, s, found], weight[b, q, s, h, found]
-                            product = zero
-                            for i in range(len(value_dims)):
-                                product += gradient[b, q, s, h, i] * value[b, j, h, i]
-                            for i in range(len(value_dims)):
-                                of_value[b, j, h, i] += share * gradient[b, q, s, h, i]
+                            at = (b, source[b, q, s, found], h, 0)
+                            share = weight[b, q, s, h, found]
+                            product = dot(of_output, load(value, at, value_dims))
+                            store(of_value, at, load(of_value, at, value_dims) + share * of_output)
                             of_weight[found] = product
                             mean += share * product
                             found += 1
+                        asked = load(query, (b, q, s, h, 0), dims)
+                        relative = load(coefficient, (b, q, s, h, 0), relation_dims)
+                        of_asked, of_relative = full(zero, dims), full(zero, relation_dims)
                         for place in range(found):
                             j = source[b, q, s, place]
+                            at = (b, j, h, 0)
                             pair = np.int64(relation[b, q, s, place]) * history + j % history
                             change = weight[b, q, s, h, place] * (of_weight[place] - mean)
-                            for i in range(len(dims)):
-                                of_query[b, q, s, h, i] += change * key[b, j, h, i]
-                            for i in range(len(dims)):
-                                of_key[b, j, h, i] += change * query[b, q, s, h, i]
-                            for i in range(len(relation_dims)):
-                                of_coefficient[b, q, s, h, i] += change * feature[pair, i]
-                            for i in range(len(relation_dims)):
-                                of_feature[part, pair, i] += change * coefficient[b, q, s, h, i]
+                            of_asked = of_asked + change * load(key, at, dims)
+                            store(of_key, at, load(of_key, at, dims) + change * asked)
+                            feature_at = load(feature, (pair, 0), relation_dims)
+                            of_relative = of_relative + change * feature_at
+                            at = (part, pair, 0)
+                            of_pair = load(of_feature, at, relation_dims) + change * relative
+                            store(of_feature, at, of_pair)
+                        store(of_query, (b, q, s, h, 0), of_asked)
+                        store(of_coefficient, (b, q, s, h, 0), of_relative)
 
 
 @compiled(parallel=True)
 def keep_best(
-    parts, count, score, bias, relation, nodes, steps, source, source_relation
-) -> None:  # fmt: skip
+    parts, count, score, missing, bias, relation, nodes, steps, half, source, source_relation
+) -> None:
     """Keep the best sources of each row of scores, in descending order; -1 fills up."""
     for part in prange(parts):
         _keep_best(
             count * part // parts, count * (part + 1) // parts,
-            score, bias, relation, nodes, steps, source, source_relation,
+            score, missing, bias, relation, nodes, steps, half, source, source_relation,
         )  # fmt: skip
 
 
