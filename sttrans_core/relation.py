@@ -86,6 +86,7 @@ class Geometry(nn.Module):
         # Filled when they are first asked for.
         self.register_buffer("table", torch.empty(0, 0, dtype=torch.int16), persistent=False)
         self._groups: dict[tuple[Any, ...], Groups] = {}
+        self._for_loops: tuple[Tensor, ...] = ()
 
     def _along_roads(
         self, latitude: np.ndarray, longitude: np.ndarray, downstream: np.ndarray | None
@@ -178,10 +179,49 @@ class Geometry(nn.Module):
         """
         if self.num_nodes > _MOST_TABLED:
             return self._classify(target, source)
+        return self._whole_table()[target, source].long()
+
+    def relations_of_groups(
+        self, targets: Int[Tensor, "group member"], nodes: Int[Tensor, "group candidate"]
+    ) -> Int[Tensor, "group member candidate"]:
+        """Classify the pairs of each group's members and candidates, by compiled loops.
+
+        Args:
+            targets: Node indices on the CPU; the first node stands for -1.
+            nodes: Node indices on the CPU; -1 is no source.
+
+        Returns:
+            Relation class, 0 where the candidate is no source; that of `relations`, but for pairs
+            that lie on the very border of two classes.
+        """
+        from sttrans_core import loops, relation_loops  # Numba takes half a second to import
+
+        found = torch.empty(*targets.shape, nodes.shape[1], dtype=torch.int16)
+        if self.num_nodes <= _MOST_TABLED:
+            table = self._whole_table()
+            loops.run(relation_loops.look_up, targets.numel(), targets, nodes, table, found)
+            return found
+        if not self._for_loops:
+            half = self.position[:, :1].double() / 2
+            place = torch.cat([self.position.double(), half.cos(), half.sin()], 1).float()
+            edges = -torch.tensor(_DISTANCE_EDGES).square()
+            first = torch.arange(self.num_nodes + 1) * self.num_nodes
+            first = torch.searchsorted(self.road_pair, first)
+            to, relation = self.road_pair % self.num_nodes, self.road_relation.to(torch.int16)
+            self._for_loops = (place, edges, first, to, relation)
+        place, edges, *roads = self._for_loops
+        loops.run(
+            relation_loops.classify, targets.numel(), targets, nodes, place,
+            (EARTH_RADIUS_KM / self.spacing_km) ** 2, edges,
+            *loops.lengths(len(_DISTANCE_EDGES)), NUM_DIRECTIONS, *roads, found,
+        )  # fmt: skip
+        return found
+
+    def _whole_table(self) -> Int[Tensor, "node node"]:
         if not len(self.table):
             everyone = torch.arange(self.num_nodes, device=self.position.device)
             self.table = self._classify(everyone[:, None], everyone).to(torch.int16)
-        return self.table[target, source].long()
+        return self.table
 
     def _classify(
         self, target: Int[Tensor, "..."], source: Int[Tensor, "..."]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from sttrans_core.alignment.inputs import Candidates, Inputs, relations
+from sttrans_core.alignment.inputs import Candidates, Inputs, relations, relations_of_groups
 from sttrans_core.alignment.ranking import Kept
 
 __all__ = ["attend", "attend_to_all", "safe_softmax", "scores_of"]
@@ -167,10 +167,10 @@ def attend_to_all(
     key, value = gather(inputs.key), gather(inputs.value)  # (B, G, C*T, H, d)
     seen = gather(inputs.observed.to(key.dtype)) > 0  # (B, G, C*T)
     query, coefficients = inputs.query[:, rows], inputs.coefficients[:, rows]
-    targets = inputs.query_nodes[rows]
-    relation = relations(
-        inputs, targets[None, :, :, None], nodes[:, :, None], candidates.nearby
-    )  # (B, G, g, C)
+    classes = [
+        relations_of_groups(inputs, rows, each, candidates.nearby, compiled=False) for each in nodes
+    ]
+    relation = torch.stack(classes)  # (B, G, g, C)
     features = _features(inputs, relation).flatten(3, 4)  # (B, G, g, C*T, R)
     scores = torch.einsum("bgqshd,bgchd->bgqshc", query, key)
     scores = scores + torch.einsum("bgqshr,bgqcr->bgqshc", coefficients, features)

@@ -10,7 +10,14 @@ from torch import Tensor
 from sttrans_core.alignment.types import Selection
 from sttrans_core.relation import Geometry, Groups
 
-__all__ = ["Candidates", "Inputs", "find_candidates", "relations", "whole_groups"]
+__all__ = [
+    "Candidates",
+    "Inputs",
+    "find_candidates",
+    "relations",
+    "relations_of_groups",
+    "whole_groups",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +149,12 @@ def _admitted_blocks(inputs, rows, groups) -> Int[Tensor, "batch group candidate
     coefficients = _nodes(inputs.coefficients.sum(3), rows)
     coefficients = (coefficients * share).sum(2)  # (B, G, S, R)
     seen = inputs.observed.to(inputs.key.dtype)
-    of_node = (inputs.key.flatten(3) * seen[..., None]).sum(2)  # (B, N, D)
+    of_node = (seen[:, :, None] @ inputs.key.flatten(3))[:, :, 0]  # (B, N, D)
     in_block = (groups.blocks >= 0)[..., None]
     of_block = (_nodes(of_node, groups.blocks) * in_block).sum(2)
     count = (_nodes(seen.sum(2), groups.blocks) * in_block[..., 0]).sum(2)  # (B, blocks)
     mean_key = of_block / count.clamp_min(1)[..., None]
-    similarity = query @ mean_key.mT[:, None]  # (B, G, S, blocks)
+    similarity = (query.flatten(1, 2) @ mean_key.mT).view(*query.shape[:3], -1)  # (B, G, S, blocks)
     bias = coefficients @ inputs.features.mean(1).T  # (B, G, S, relations)
     between = groups.between.long()[None, :, None].expand_as(similarity)
     similarity = (similarity + bias.gather(3, between)) / heads
@@ -163,7 +170,7 @@ def _nodes(values: Tensor, index: Tensor) -> Tensor:
 
 
 def relations(
-    inputs: Inputs, targets: Tensor, nodes: Tensor, nearby: Tensor | None = None
+    inputs: Inputs, targets: Int[Tensor, "..."], nodes: Int[Tensor, "..."]
 ) -> Int[Tensor, "..."]:
     """Classify pairs of target and candidate.
 
@@ -171,22 +178,50 @@ def relations(
         inputs: Queries and sources.
         targets: Node indices.
         nodes: Node indices, broadcast against `targets`; -1 is no source.
-        nearby: Classes of the first of the nodes, where they are known.
 
     Returns:
         Relation class, 0 where the candidate is no source. Where sources of the window are taken
         away and the candidate lies in it, the number of classes is added: its newest steps are
         closed.
     """
-    known = 0 if nearby is None else nearby.shape[-1]
-    far = nodes[..., known:]
-    relation = inputs.geometry.relations(targets, far.clamp_min(0)).to(torch.int16)
-    relation = relation.masked_fill_(far < 0, 0)
-    if nearby is not None:
-        relation = torch.cat([nearby.expand(*relation.shape[:-1], -1), relation], dim=-1)
+    relation = inputs.geometry.relations(targets, nodes.clamp_min(0)).to(torch.int16)
+    return _without_window(inputs, relation.masked_fill_(nodes < 0, 0), targets, nodes)
+
+
+def relations_of_groups(
+    inputs: Inputs,
+    rows: Int[Tensor, "group member"],
+    nodes: Int[Tensor, "group candidate"],
+    nearby: Int[Tensor, "group member neighbour"],
+    *,
+    compiled: bool,
+) -> Int[Tensor, "group member candidate"]:
+    """Classify the pairs of each group's members and candidates.
+
+    Args:
+        inputs: Queries and sources.
+        rows: Positions of the members in the query axis.
+        nodes: Node indices; -1 is no source.
+        nearby: Classes of the first of the nodes, which are known.
+        compiled: Use the compiled loop.
+
+    Returns:
+        As `relations` gives them.
+    """
+    targets, far = inputs.query_nodes[rows], nodes[:, nearby.shape[2] :]
+    if compiled:
+        relation = inputs.geometry.relations_of_groups(targets, far)
+    else:
+        relation = inputs.geometry.relations(targets[..., None], far.clamp_min(0)[:, None])
+        relation = relation.to(torch.int16).masked_fill_(far[:, None] < 0, 0)
+    relation = torch.cat([nearby, relation], dim=2)
+    return _without_window(inputs, relation, targets[..., None], nodes[:, None])
+
+
+def _without_window(inputs: Inputs, relation: Tensor, targets: Tensor, nodes: Tensor) -> Tensor:
     chosen = inputs.selection
-    if chosen.window == "none":
-        near = inputs.geometry.neighbours[targets, 1 : 1 + chosen.window_nodes]
-        is_near = (near == nodes[..., None]).any(-1)
-        relation = torch.where(is_near, relation + len(inputs.features), relation)
-    return relation
+    if chosen.window == "local":
+        return relation
+    near = inputs.geometry.neighbours[targets, 1 : 1 + chosen.window_nodes]
+    is_near = (near == nodes[..., None]).any(-1)
+    return torch.where(is_near, relation + len(inputs.features), relation)

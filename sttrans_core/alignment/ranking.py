@@ -5,13 +5,14 @@ written over by the next panel, so memory does not grow with targets times sourc
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sttrans_core.alignment.inputs import Candidates, Inputs, relations
+from sttrans_core.alignment.inputs import Candidates, Inputs, relations, relations_of_groups
 
 __all__ = ["Kept", "keep_best"]
 
@@ -60,7 +61,7 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
     topk = count if inputs.selection.topk is None else min(inputs.selection.topk, count)
     empty = inputs.query_nodes.new_empty(batch, queries, segments, topk, dtype=torch.int32)
     kept = Kept(empty, torch.empty_like(empty, dtype=torch.int16))
-    for panel in _panels(inputs, candidates):
+    for panel in _panels(inputs, candidates, compiled=compiled):
         size = (len(panel.score), panel.relation.shape[1], segments)
         if compiled:
             from sttrans_core import loops  # Numba takes half a second to import
@@ -81,14 +82,14 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
     return kept
 
 
-def _panels(inputs: Inputs, candidates: Candidates) -> Iterator[_Panel]:
+def _panels(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Iterator[_Panel]:
     """Score rows of queries against their candidates, a tile at a time."""
     heads = inputs.key.shape[3]
     query, key = inputs.query.flatten(3) / heads, inputs.key.flatten(3)  # (B, N, T, D)
     closed = key.new_zeros(inputs.observed.shape).masked_fill_(~inputs.observed, -torch.inf)
     coefficients = inputs.coefficients.sum(3) / heads  # (B, Q, S, R)
     is_exact = inputs.selection.screening == "exact"
-    parts = _exact_parts if is_exact else _block_parts
+    parts = _exact_parts if is_exact else partial(_block_parts, compiled=compiled)
     for windows, rows, q, c, k, missing, relation, nodes in parts(
         inputs, candidates, query, coefficients, key, closed
     ):
@@ -119,22 +120,26 @@ def _exact_parts(inputs, candidates, query, coefficients, key, closed) -> Iterat
             yield some, rows, q, c, key[some], closed[some], relation, nodes
 
 
-def _block_parts(inputs, candidates, query, coefficients, key, closed) -> Iterator[tuple]:
+def _block_parts(
+    inputs, candidates, query, coefficients, key, closed, *, compiled
+) -> Iterator[tuple]:
     """Panels of one window's groups, with the candidates that each group shares."""
     groups, members = candidates.rows.shape
     of_group = candidates.nodes.shape[2] * key.shape[2] * members * query.shape[2]
     num_groups = max(1, min(groups, _scores_at_once(inputs) // of_group))
+    each = candidates.rows.clamp_min(0)
     for window in range(len(query)):
+        nodes = candidates.nodes[window]  # (G, C)
+        relation = relations_of_groups(
+            inputs, each, nodes, candidates.nearby, compiled=compiled
+        )  # (G, g, C)
+        nodes_or_first = nodes.clamp_min(0)
         for first in range(0, groups, num_groups):
-            rows = candidates.rows[first : first + num_groups]
-            nodes = candidates.nodes[window, first : first + num_groups]  # (P, C)
-            each = rows.clamp_min(0)
-            nearby = candidates.nearby[first : first + num_groups]
-            targets = inputs.query_nodes[each][..., None]
-            relation = relations(inputs, targets, nodes[:, None], nearby)  # (P, g, C)
-            q, c = _rows(query[window], each), _rows(coefficients[window], each)
-            k, missing = (_rows(of[window], nodes.clamp_min(0)) for of in (key, closed))
-            yield window, rows, q, c, k, missing, relation, nodes
+            some = slice(first, first + num_groups)
+            q, c = _rows(query[window], each[some]), _rows(coefficients[window], each[some])
+            k, missing = (_rows(of[window], nodes_or_first[some]) for of in (key, closed))
+            rows = candidates.rows[some]
+            yield window, rows, q, c, k, missing, relation[some], nodes[some]
 
 
 def _scores_at_once(inputs: Inputs) -> int:
