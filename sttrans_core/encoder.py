@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sttrans_core.dropout import ChannelDropout
 from sttrans_core.step_attention import attend_to_steps
 
 __all__ = ["EncoderLayer"]
@@ -39,7 +40,7 @@ class EncoderLayer(nn.Module):
             nn.GELU(),
             nn.Linear(2 * width, width),
         )
-        self.dropout = nn.Dropout1d(dropout)
+        self.dropout = ChannelDropout(dropout)
 
     def forward(
         self,
@@ -58,18 +59,11 @@ class EncoderLayer(nn.Module):
         Returns:
             Tokens of the same shape.
         """
-        token = token + self._dropped(self._along_time(token, observed))
+        token = token + self.dropout(self._along_time(token, observed))
         if self.num_neighbours > 1:
             near = neighbours[:, : self.num_neighbours]
-            token = token + self._dropped(self._across_nodes(token, observed, near))
-        return token + self._dropped(self.feedforward(token))
-
-    def _dropped(
-        self, change: Float[Tensor, "batch node history channel"]
-    ) -> Float[Tensor, "batch node history channel"]:
-        """Drop a channel from a node's whole history: random numbers are dear, and steps alike."""
-        dropped = self.dropout(change.flatten(0, 1).transpose(1, 2)).transpose(1, 2)
-        return dropped.view_as(change)
+            token = token + self.dropout(self._across_nodes(token, observed, near))
+        return token + self.dropout(self.feedforward(token))
 
     def _along_time(
         self,

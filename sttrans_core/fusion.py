@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sttrans_core.dropout import ChannelDropout
 from sttrans_core.mixing import mix_bases
 
 __all__ = ["DynamicValues", "SpatioTemporalFusion", "StaticValues"]
@@ -73,7 +74,7 @@ class SpatioTemporalFusion(nn.Module):
     Args:
         width: Channels of a token.
         residual: `gated` or `plain`.
-        dropout: Share of activations dropped while training.
+        dropout: Share of the channels of a query node that are dropped while training.
 
     Source: Cai, "Improvement of spatio-temporal prediction model", fusion module, second stage.
     """
@@ -84,7 +85,7 @@ class SpatioTemporalFusion(nn.Module):
         self.update = nn.Sequential(
             nn.Linear(2 * width, 2 * width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            ChannelDropout(dropout),
             nn.Linear(2 * width, width),
         )
         self.gate = nn.Linear(2 * width, width) if residual == "gated" else None
