@@ -36,7 +36,7 @@ DataPath = Annotated[
     typer.Option(
         "--path",
         help="File or folder of a registered dataset, else searched for; with a run on own "
-        "sensors, the new place of its .nc file.",
+        "sensors, the new place of its .nc file or .zarr store.",
     ),
 ]
 RunDir = Annotated[Path, typer.Option("--run-dir", help="Folder of the run.")]
@@ -56,7 +56,7 @@ def train(
         str | None,
         typer.Option(
             help="Registered dataset, or own sensors: a .nc file saved in Python with "
-            "from_table(...).to_netcdf('own.nc').",
+            "from_table(...).to_netcdf('own.nc'), or a .zarr store of to_zarr.",
             show_default="simulated-freeway",
         ),
     ] = None,

@@ -111,8 +111,9 @@ def load_series(config: ExperimentConfig, path: Path | None) -> xr.Dataset:
         return load_dataset(str(path))
     if path is not None and is_saved(name):
         raise ValueError(
-            f"--path must end in .nc for a run on a saved dataset, here {Path(name).name}; got "
-            f"{path}. Save the dataset with from_table(...).to_netcdf('own.nc') and name that file."
+            "--path must end in .nc or .zarr for a run on a saved dataset, here "
+            f"{Path(name).name}; got {path}. Save the dataset with "
+            "from_table(...).to_netcdf('own.nc') and name that file."
         )
     try:
         return load_dataset(name, path=path)
@@ -121,7 +122,7 @@ def load_series(config: ExperimentConfig, path: Path | None) -> xr.Dataset:
             raise
         raise FileNotFoundError(
             f"The dataset of a run must be where it was at the training; got no file {name}. "
-            "Pass its new place with --path new.nc."
+            f"Pass its new place with --path new{Path(name).suffix}."
         ) from error
     except ValueError as error:
         if is_saved(name) or name in list_datasets():

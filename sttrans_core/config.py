@@ -44,7 +44,7 @@ class DataConfig(_Frozen):
     """Which series, and how it is cut into windows.
 
     Args:
-        dataset: Name for `load_dataset` (registered, or a file that ends in `.nc`), or a free
+        dataset: Name for `load_dataset` (registered, or what ends in `.nc` or `.zarr`), or a free
             label for a dataset handed over as an object.
         history_steps: Observed steps that a forecast sees.
         horizon_steps: Steps that are forecast.

@@ -50,12 +50,13 @@ def conformal_bands(
         forecast, _ = model(batch)
         residuals.append((fitted.scaler.inverse(forecast.float()) - batch.target).abs().cpu())
     residual = torch.cat(residuals)  # (windows, P, N)
-    pooled = _conformal_quantile(residual.transpose(0, 1).flatten(1).T, coverage)  # (P,)
+    steps = residual.unbind(1)  # one at a time, since sorting takes several times its size
+    pooled = torch.cat([_conformal_quantile(step.reshape(-1, 1), coverage) for step in steps])
     finite = pooled[torch.isfinite(pooled)]
     if not len(finite):  # a handful of residuals: the largest one holds all of them
         finite = residual[torch.isfinite(residual)]
     pooled = torch.where(torch.isfinite(pooled), pooled, finite.max())
-    per_node = _conformal_quantile(residual, coverage)  # (P, N)
+    per_node = torch.stack([_conformal_quantile(step, coverage) for step in steps])  # (P, N)
     return torch.where(torch.isfinite(per_node), per_node, pooled[:, None]).float()
 
 

@@ -11,11 +11,12 @@ import xarray as xr
 from sttrans_core.baselines import HistoricalAverage, LastObserved, LastValue
 from sttrans_core.config import DataConfig
 from sttrans_core.data.windows import Split, split_windows
-from sttrans_core.forecaster import FORECAST_BATCH, Forecaster
+from sttrans_core.forecaster import Forecaster, windows_at_once
 from sttrans_core.metrics import ErrorSums
 from sttrans_core.runs import fingerprint
 from sttrans_core.schema import check_dataset, interval_of
 from sttrans_core.scores import write_scores, write_table
+from sttrans_core.slabs import read_steps
 from sttrans_core.truth import HitRate, has_truth, hit_rate
 
 __all__ = ["evaluate", "evaluate_baselines", "evaluate_hits"]
@@ -238,13 +239,13 @@ def _score(
     )
     starts = np.asarray(getattr(parts, part), dtype=np.int64)
     origins = starts + history_steps - 1
-    readings = dataset["target"].values
+    size = windows_at_once(dataset.sizes["node"])
     table: dict[str, list[np.ndarray]] = {"mae": [], "rmse": [], "mape": []}
     for predict in models.values():
         sums = ErrorSums(missing=missing, smallest_target=smallest_target)
-        for first in range(0, len(origins), FORECAST_BATCH):
-            some = origins[first : first + FORECAST_BATCH]
-            target = readings[some[:, None] + np.arange(1, horizon_steps + 1)]
+        for first in range(0, len(origins), size):
+            some = origins[first : first + size]
+            target = read_steps(dataset["target"], some[:, None] + np.arange(1, horizon_steps + 1))
             forecast = torch.from_numpy(np.ascontiguousarray(predict(some), dtype=np.float32))
             sums.update(forecast, torch.from_numpy(target.astype(np.float32)))
         for name, values in sums.scores(over=over).items():

@@ -14,7 +14,8 @@ from sttrans_core.data.windows import Scaler, Split, split_windows
 from sttrans_core.model import DataShape, STTrans
 from sttrans_core.roads import downstream_pairs
 from sttrans_core.runs import RunError, fingerprint
-from sttrans_core.schema import check_dataset, interval_of, steps_per_day
+from sttrans_core.schema import check_dataset, check_labels, interval_of, steps_per_day
+from sttrans_core.slabs import slabs
 
 __all__ = ["FittedData"]
 
@@ -84,7 +85,7 @@ class FittedData:
             latitude=dataset["latitude"].values.astype(float).tolist(),
             longitude=dataset["longitude"].values.astype(float).tolist(),
             downstream=_downstream(dataset),
-            scaler=Scaler.fit(dataset["target"].values[:seen]),
+            scaler=Scaler.fit(dataset["target"][:seen]),
             has_weekday=times[-1] - times[0] >= pd.Timedelta(weeks=WEEKS_FOR_WEEKDAYS),
             steps_per_day=steps_per_day(dataset),
             fingerprint=fingerprint(dataset),
@@ -107,13 +108,13 @@ class FittedData:
         return STTrans(config.model, shape)
 
     def check(self, dataset: xr.Dataset) -> None:
-        """Refuse a dataset that the run cannot be applied to.
+        """Refuse a dataset that the run cannot be applied to; `Windows` checks its readings.
 
         Raises:
             SchemaError: The dataset does not keep the contract.
             RunError: Its nodes, their places, interval or units are not those of the run.
         """
-        check_dataset(dataset)
+        check_labels(dataset)
         self._check_nodes(dataset["node"].values.tolist())
         turn = np.abs(dataset["longitude"].values - self.longitude) % 360
         north = np.abs(dataset["latitude"].values - self.latitude)
@@ -195,7 +196,7 @@ def _check_validation(dataset: xr.Dataset, config: ExperimentConfig, split: Spli
     history, horizon = config.data.history_steps, config.data.horizon_steps
     ahead = slice(split.validation.start + history, split.validation.stop - 1 + history + horizon)
     targets = dataset["target"].isel(time=ahead)
-    if not np.isfinite(targets.values).any():
+    if not any(np.isfinite(slab).any() for slab in slabs(targets)):
         first, last = (pd.Timestamp(targets["time"].values[i]) for i in (0, -1))
         raise ValueError(
             "The validation part must hold observed readings; got only missing ones from "

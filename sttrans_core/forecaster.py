@@ -23,10 +23,9 @@ from sttrans_core.origins import find_origins
 from sttrans_core.relation import direction_names
 from sttrans_core.runs import RunError, RunFolder
 from sttrans_core.scores import read_scores
+from sttrans_core.slabs import slabs
 
-__all__ = ["Forecaster", "hide", "load_run"]
-
-FORECAST_BATCH = 64
+__all__ = ["Forecaster", "hide", "load_run", "windows_at_once"]
 
 
 class Forecaster:
@@ -120,9 +119,10 @@ class Forecaster:
                 or there is none.
         """
         windows, starts, last_steps = self._cut(dataset, times)
+        size = windows_at_once(len(self.data.nodes))
         values = [
-            self.predict(windows.batch(starts[first : first + FORECAST_BATCH])).cpu().numpy()
-            for first in range(0, len(starts), FORECAST_BATCH)
+            self.predict(windows.batch(starts[first : first + size])).cpu().numpy()
+            for first in range(0, len(starts), size)
         ]
         return label_forecast(
             np.concatenate(values),
@@ -258,7 +258,8 @@ class Forecaster:
         # One step more, because a dataset has at least two.
         first = max(0, int(starts.min()) - 1)
         part = dataset.isel(time=slice(first, int(last_steps.max()) + 1 + data.horizon_steps))
-        if not np.isfinite(part["target"].values).any():  # which a dataset must not be
+        # Which a dataset must not be.
+        if not any(np.isfinite(slab).any() for slab in slabs(part["target"])):
             first, part = 0, dataset
         return self._windows(part), (starts - first).tolist(), last_steps
 
@@ -270,6 +271,18 @@ class Forecaster:
             scaler=self.data.scaler,
             device=self.device,
         )
+
+
+def windows_at_once(num_nodes: int) -> int:
+    """Say how many windows to forecast together, fewer where there are thousands of places.
+
+    Args:
+        num_nodes: Places.
+
+    Returns:
+        1 to 64 windows.
+    """
+    return max(1, min(64, (1 << 17) // num_nodes))
 
 
 def _whole_topk(topk: object) -> int | None:

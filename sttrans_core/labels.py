@@ -6,6 +6,7 @@ import xarray as xr
 from sttrans_core.alignment import Alignment, Selection
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.schema import check_alignment, check_forecast, interval_of
+from sttrans_core.slabs import read_steps, slabs
 
 __all__ = ["label_alignment", "label_forecast"]
 
@@ -39,14 +40,15 @@ def label_forecast(
     """
     steps = values.shape[1]
     ahead = last_steps[:, None] + np.arange(1, steps + 1)  # (time, horizon)
-    readings = dataset["target"].values
-    inside = ahead < len(readings)
-    target = np.where(inside[..., None], readings[np.minimum(ahead, len(readings) - 1)], np.nan)
+    series, last = dataset["target"], dataset.sizes["time"] - 1
+    inside = ahead <= last
+    target = np.where(inside[..., None], read_steps(series, np.minimum(ahead, last)), np.nan)
     half = np.full(values.shape[1:], np.nan, dtype=np.float32) if bands is None else bands
     dims = ("time", "horizon", "node")
+    lower = values - half
     # Speeds and counts are never negative, so no band needs to reach below 0.
-    floor = 0.0 if np.nanmin(readings) >= 0 else -np.inf
-    lower = np.maximum(values - half, np.minimum(values, floor))
+    if (lower < 0).any() and not any((slab < 0).any() for slab in slabs(series)):
+        lower = np.maximum(lower, np.minimum(values, 0.0))
     minutes = interval_of(dataset).total_seconds() / 60
     forecast = xr.Dataset(
         {
@@ -97,7 +99,8 @@ def label_alignment(
     node, step = alignment.node[0].cpu().numpy(), alignment.step[0].cpu().numpy()
     weight = alignment.weight[0].float().cpu().numpy()
     history, segments = config.data.history_steps, weight.shape[1]
-    when = last_step - history + 1 + step
+    seen = last_step - history + 1 + np.arange(history)
+    when, readings = seen[step], read_steps(dataset["target"], seen)
     ids = dataset["node"].values
     latitude, longitude = dataset["latitude"].values, dataset["longitude"].values
     length = config.data.horizon_steps // segments
@@ -117,7 +120,7 @@ def label_alignment(
             "source_latitude": (dims, latitude[node]),
             "source_longitude": (dims, longitude[node]),
             "source_direction": (dims, direction),
-            "source_value": (dims, dataset["target"].values[when, node].astype(np.float32)),
+            "source_value": (dims, readings[step, node].astype(np.float32)),
             "in_window": (dims, alignment.in_window[0].cpu().numpy()),
             "valid": (dims, alignment.valid[0].cpu().numpy()),
         },

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sttrans_core.config import ExperimentConfig, config_hash
+from sttrans_core.slabs import slabs
 
 __all__ = ["RunError", "RunFolder", "fingerprint"]
 
@@ -38,7 +39,8 @@ def fingerprint(dataset: xr.Dataset) -> str:
         The start of a SHA-256 digest.
     """
     digest = hashlib.sha256()
-    digest.update(np.ascontiguousarray(dataset["target"].values.astype("<f4")).tobytes())
+    for slab in slabs(dataset["target"]):
+        digest.update(np.ascontiguousarray(slab, dtype="<f4"))
     digest.update(dataset["time"].values.astype("datetime64[ns]").astype("<i8").tobytes())
     digest.update("\n".join(dataset["node"].values.tolist()).encode())
     return digest.hexdigest()[:16]

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sttrans_core.slabs import slabs
+
 __all__ = [
     "ALIGNMENT_VARIABLES",
     "DATASET_ATTRS",
@@ -16,6 +18,7 @@ __all__ = [
     "check_alignment",
     "check_dataset",
     "check_forecast",
+    "check_labels",
     "interval_of",
     "steps_per_day",
 ]
@@ -55,13 +58,27 @@ def check_dataset(dataset: xr.Dataset) -> xr.Dataset:
     `longitude` in degrees per node; the attributes of `DATASET_ATTRS`.
 
     Args:
-        dataset: The dataset to check; it is not changed.
+        dataset: The dataset to check; it is not changed, and readings of a store are not kept.
 
     Returns:
         The same dataset.
 
     Raises:
         SchemaError: Any point of the contract does not hold.
+    """
+    check_labels(dataset)
+    _check_values(dataset["target"])
+    return dataset
+
+
+def check_labels(dataset: xr.Dataset) -> None:
+    """Check all of a dataset but its readings, which it may take long to read from a store.
+
+    Args:
+        dataset: The dataset to check; it is not changed.
+
+    Raises:
+        SchemaError: Any point of the contract does not hold that is not about readings.
     """
     _require(
         isinstance(dataset, xr.Dataset) and "target" in dataset,
@@ -88,7 +105,6 @@ def check_dataset(dataset: xr.Dataset) -> xr.Dataset:
         f"{target.sizes['time']} steps and {target.sizes['node']} nodes",
         "Load a longer series.",
     )
-    _check_values(target)
     missing = [name for name in DATASET_ATTRS if name not in dataset.attrs]
     _require(
         not missing,
@@ -98,19 +114,21 @@ def check_dataset(dataset: xr.Dataset) -> xr.Dataset:
     )
     _check_time(dataset)
     _check_nodes(dataset)
-    return dataset
 
 
 def _check_values(target: xr.DataArray) -> None:
-    values = target.values
+    num_infinite = num_missing = 0
+    for slab in slabs(target):
+        num_infinite += int(np.isinf(slab).sum())
+        num_missing += int(np.isnan(slab).sum())
     _require(
-        not np.isinf(values).any(),
+        num_infinite == 0,
         "Readings must be finite or NaN",
-        f"{int(np.isinf(values).sum())} infinite readings",
+        f"{num_infinite} infinite readings",
         "Mark missing readings with NaN.",
     )
     _require(
-        not np.isnan(values).all(),
+        num_missing < target.size,
         "A dataset must hold at least one observed reading",
         "only missing ones",
         "Check the mark of missing values that was used when it was read.",

@@ -44,7 +44,7 @@ def train(
     The folder holds no scores until `evaluate(forecaster, dataset, write=True)` has written them.
 
     Args:
-        config: The experiment; where its dataset is a `.nc` file, the run keeps the whole path.
+        config: The experiment; where its dataset is a saved one, the run keeps the whole path.
         run_dir: Folder of the run; it must not hold another run unless `resume` is set.
         dataset: The series; loaded by `config.data.dataset` where it is None.
         on_epoch: Called after each epoch with its line of `history.jsonl`.

@@ -144,7 +144,7 @@ def dataset_names(root: Path) -> dict[str, str]:
         **{
             name: f"Own: {Path(name).stem}"
             for name in own
-            if is_saved(name) and Path(name).is_file()
+            if is_saved(name) and Path(name).exists()
         },
     }
 

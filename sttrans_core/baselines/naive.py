@@ -4,9 +4,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sttrans_core.data.windows import Scaler
 from sttrans_core.schema import steps_per_day
+from sttrans_core.slabs import read_steps, slabs
 
 __all__ = ["HistoricalAverage", "LastObserved", "LastValue"]
+
+_STRETCH = 64  # steps
 
 
 class LastValue:
@@ -23,7 +27,7 @@ class LastValue:
 
     def __init__(self, dataset: xr.Dataset, *, num_train_steps: int) -> None:
         del num_train_steps
-        self._stored = np.nan_to_num(dataset["target"].values, nan=0.0)
+        self._series = dataset["target"]
 
     def predict(self, origins: np.ndarray, *, horizon_steps: int) -> np.ndarray:
         """Forecast from each origin.
@@ -35,7 +39,8 @@ class LastValue:
         Returns:
             (origin, horizon, node) in the dataset's units.
         """
-        return np.repeat(self._stored[origins][:, None], horizon_steps, axis=1)
+        stored = np.nan_to_num(read_steps(self._series, origins), nan=0.0)
+        return np.repeat(stored[:, None], horizon_steps, axis=1)
 
 
 class LastObserved:
@@ -49,13 +54,25 @@ class LastObserved:
     label = "last observed value"
 
     def __init__(self, dataset: xr.Dataset, *, num_train_steps: int) -> None:
-        readings = pd.DataFrame(dataset["target"].values)
-        mean = np.nanmean(readings.iloc[:num_train_steps].to_numpy())
-        self._filled = readings.ffill().fillna(mean).to_numpy()
+        self._series = dataset["target"]
+        mean = Scaler.fit(self._series[:num_train_steps]).mean
+        row = np.full(dataset.sizes["node"], mean, dtype=self._series.dtype)
+        self._before = []  # what is known ahead of each stretch of `_STRETCH` steps
+        for first in range(0, dataset.sizes["time"], _STRETCH):
+            self._before.append(row)
+            row = self._filled(first // _STRETCH, first + _STRETCH)[-1].copy()
+
+    def _filled(self, stretch: int, stop: int) -> np.ndarray:
+        """Give the readings from the start of a stretch on, gaps filled with the last one."""
+        readings = self._series.variable[stretch * _STRETCH : stop].values
+        frame = pd.DataFrame(np.concatenate([self._before[stretch][None], readings]))
+        return frame.ffill().to_numpy()[1:]
 
     def predict(self, origins: np.ndarray, *, horizon_steps: int) -> np.ndarray:
         """Forecast from each origin; see `LastValue.predict`."""
-        return np.repeat(self._filled[origins][:, None], horizon_steps, axis=1)
+        stretch = int(origins.min()) // _STRETCH
+        filled = self._filled(stretch, int(origins.max()) + 1)
+        return np.repeat(filled[origins - stretch * _STRETCH][:, None], horizon_steps, axis=1)
 
 
 class HistoricalAverage:
@@ -76,14 +93,20 @@ class HistoricalAverage:
         times = pd.DatetimeIndex(dataset["time"].values)
         self._interval = times[1] - times[0]
         self._times = times
-        train = pd.DataFrame(dataset["target"].values[:num_train_steps].astype(np.float64))
-        day, slot = self._time_of_week(times[:num_train_steps])
-        by_day = train.groupby(slot).mean().reindex(range(self._slots))
-        by_week = train.groupby(day * self._slots + slot).mean().reindex(range(7 * self._slots))
-        node_mean = train.mean().fillna(np.nanmean(train.to_numpy()))
-        by_day = by_day.fillna(node_mean)
-        repeated = pd.DataFrame(np.tile(by_day.to_numpy(), (7, 1)))
-        self._table = by_week.fillna(repeated).to_numpy()
+        sums = np.zeros((7, self._slots, dataset.sizes["node"]))
+        counts = np.zeros(sums.shape, dtype=np.int64)
+        first = 0
+        for slab in slabs(dataset["target"][:num_train_steps]):
+            observed = np.isfinite(slab)
+            week = self._time_of_week(times[first : first + len(slab)])
+            np.add.at(sums, week, np.where(observed, slab, 0.0).astype(np.float64))
+            np.add.at(counts, week, observed)
+            first += len(slab)
+        table = _mean(sums, counts)
+        for axes in (0, (0, 1), None):  # time of day, node, all
+            coarser = _mean(sums.sum(axes, keepdims=True), counts.sum(axes, keepdims=True))
+            table = np.where(np.isnan(table), coarser, table)
+        self._table = table
 
     def _time_of_week(self, times: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
         share = np.asarray((times - times.normalize()) / pd.Timedelta("1D"))
@@ -96,4 +119,9 @@ class HistoricalAverage:
             origins[:, None] + np.arange(1, horizon_steps + 1)
         )
         day, slot = self._time_of_week(pd.DatetimeIndex(ahead.ravel()))
-        return self._table[(day * self._slots + slot).reshape(ahead.shape)]
+        return self._table[day, slot].reshape(*ahead.shape, -1)
+
+
+def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Give means, NaN where nothing was counted."""
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)

@@ -17,6 +17,7 @@ from sttrans_core.data.download import (
 from sttrans_core.data.published import METR_LA, METR_LA_10, PEMS_BAY, TrafficSeries
 from sttrans_core.data.saved import is_saved, load_saved
 from sttrans_core.data.traffic import find_series, load_traffic
+from sttrans_core.slabs import slabs
 
 __all__ = ["data_card", "list_datasets", "load_dataset"]
 
@@ -73,12 +74,17 @@ def load_dataset(
     """Load a registered dataset from wherever it is first found, or a dataset that you saved.
 
     A name that ends in `.nc` is a file: `from_table(...).to_netcdf("own.nc")` makes one, and
-    `load_dataset("own.nc")` reads it. Registered names are searched in this order: `root`, or else
-    the folder that the environment variable `STTRANS_DATA` names (a folder named like the dataset
-    in it, then the folder itself); the user's cache; the published addresses.
+    `load_dataset("own.nc")` reads it. One that ends in `.zarr` is a store that may be larger than
+    the memory: `to_zarr("own.zarr")` makes it of a labelled dataset, and its readings stay where
+    they are until they are asked for. Windows take single time steps out of it, so it should hold
+    one or a few in a chunk.
+
+    Registered names are searched in this order: `root`, or else the folder that the environment
+    variable `STTRANS_DATA` names (a folder named like the dataset in it, then the folder itself);
+    the user's cache; the published addresses.
 
     Args:
-        name: One of `list_datasets()`, or a NetCDF file of a labelled dataset.
+        name: One of `list_datasets()`, or a NetCDF file or zarr store of a labelled dataset.
         path: For a registered name, the file of readings or the folder that holds it; nothing
             else is searched then.
         root: Folder of data folders.
@@ -103,8 +109,8 @@ def load_dataset(
         return load_saved(name)
     if name not in (*published, _SIMULATED):
         raise ValueError(
-            f"name must be one of {', '.join((*published, _SIMULATED))}, or a NetCDF file that "
-            f"ends in .nc; got {name!r}. For your own sensors, save "
+            f"name must be one of {', '.join((*published, _SIMULATED))}, a zarr store that ends in "
+            f".zarr, or a NetCDF file that ends in .nc; got {name!r}. For your own sensors, save "
             "from_table(...).to_netcdf('own.nc') and name that file."
         )
     if name == _SIMULATED:
@@ -137,7 +143,12 @@ def data_card(dataset: xr.Dataset) -> pd.Series:
         The card; `missing` is a share of all readings in percent.
     """
     target = dataset["target"]
-    missing = 100 * float(np.isnan(target.values).mean())
+    num_missing, lowest, highest = 0, np.nan, np.nan
+    for slab in slabs(target):
+        num_missing += int(np.isnan(slab).sum())
+        lowest = np.fmin(lowest, np.fmin.reduce(slab, axis=None))
+        highest = np.fmax(highest, np.fmax.reduce(slab, axis=None))
+    missing = 100 * num_missing / target.size
     card: dict[str, object] = {
         "title": dataset.attrs["title"],
         "steps": target.sizes["time"],
@@ -146,8 +157,8 @@ def data_card(dataset: xr.Dataset) -> pd.Series:
         "first": str(pd.Timestamp(target["time"].values[0])),
         "last": str(pd.Timestamp(target["time"].values[-1])),
         "missing": f"{missing:.1f} %" if missing >= 0.1 else f"{missing:.2g} %",
-        "lowest": f"{float(target.min()):.1f}",
-        "highest": f"{float(target.max()):.1f}",
+        "lowest": f"{lowest:.1f}",
+        "highest": f"{highest:.1f}",
     }
     card |= {key: dataset.attrs[key] for key in _CARD_ATTRS if key in dataset.attrs}
     card["simulated"] = "yes" if dataset.attrs["synthetic"] else "no"

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sttrans_core.schema import check_dataset, steps_per_day
+from sttrans_core.slabs import is_in_memory, read_steps, slabs
 
 __all__ = ["Batch", "Scaler", "Split", "Windows", "split_windows"]
 
@@ -78,26 +79,37 @@ class Scaler:
     std: float
 
     @classmethod
-    def fit(cls, values: np.ndarray) -> "Scaler":
+    def fit(cls, values: xr.DataArray | np.ndarray) -> "Scaler":
         """Take mean and standard deviation of the observed values.
 
         Args:
-            values: Training readings, any shape, NaN where missing.
+            values: Training readings, time first, NaN where missing.
 
         Returns:
             The scaler; a constant series gets a spread of 1.
 
         Raises:
             ValueError: No value is observed.
+
+        Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
+        sample variances" (1979), for joining slabs.
         """
-        observed = values[np.isfinite(values)].astype(np.float64)
-        if observed.size == 0:
+        count, mean, squares = 0, 0.0, 0.0
+        for slab in slabs(values):
+            observed = slab[np.isfinite(slab)].astype(np.float64)
+            if observed.size:
+                count += observed.size
+                share, centre = observed.size / count, float(observed.mean())
+                squares += float(np.square(observed - centre).sum())
+                squares += (centre - mean) ** 2 * share * (count - observed.size)
+                mean += (centre - mean) * share
+        if count == 0:
             raise ValueError(
                 "Training values must hold observed readings; got only missing ones. "
                 "Use another period or a longer series."
             )
-        std = float(observed.std())
-        return cls(mean=float(observed.mean()), std=std if std > 0 else 1.0)
+        std = float(np.sqrt(squares / count))
+        return cls(mean=mean, std=std if std > 0 else 1.0)
 
     def transform(self, values: Tensor) -> Tensor:
         """Scale readings to z-scores."""
@@ -126,8 +138,19 @@ class Batch(NamedTuple):
     target: Float[Tensor, "batch horizon node"] | None = None
 
 
+class _Rows(NamedTuple):
+    """Readings of some time steps as the model wants them."""
+
+    readings: Float[Tensor, "steps node"]
+    observed: Bool[Tensor, "steps node"]
+    scaled: Float[Tensor, "steps node"]
+
+
 class Windows:
     """All windows of one dataset; batches are cut by their start step.
+
+    A dataset in memory is scaled once. Of one that lies in a store, the steps of a batch are read
+    when the batch is asked for, each of them once, and nothing is kept.
 
     Args:
         dataset: A labelled dataset.
@@ -151,19 +174,30 @@ class Windows:
         device: torch.device | str = "cpu",
     ) -> None:
         check_dataset(dataset)
-        readings = dataset["target"].values.astype(np.float32)
-        if len(readings) < history_steps:
+        num_steps = dataset.sizes["time"]
+        if num_steps < history_steps:
             raise ValueError(
                 "The series must be at least as long as the history; got "
-                f"{len(readings)} steps with history_steps={history_steps}. "
+                f"{num_steps} steps with history_steps={history_steps}. "
                 "Load a longer series or use a run with a shorter history."
             )
         self.history_steps, self.horizon_steps = history_steps, horizon_steps
         self.times = pd.DatetimeIndex(dataset["time"].values)
-        self._readings = torch.from_numpy(readings).to(device)
-        self._observed = torch.isfinite(self._readings)
-        self._scaled = torch.nan_to_num(scaler.transform(self._readings), nan=0.0)
+        self._scaler, self._device, self._target = scaler, device, dataset["target"]
+        self._whole = self._rows(self._target.values) if is_in_memory(self._target) else None
         self._calendar(steps_per_day(dataset), device)
+
+    def _rows(self, values: np.ndarray) -> _Rows:
+        readings = torch.from_numpy(values.astype(np.float32)).to(self._device)
+        scaled = torch.nan_to_num(self._scaler.transform(readings), nan=0.0)
+        return _Rows(readings, torch.isfinite(readings), scaled)
+
+    def _rows_of(self, steps: Int[Tensor, "batch steps"]) -> tuple[_Rows, Int[Tensor, "..."]]:
+        """Give rows that hold some steps, and where in them each step is."""
+        if self._whole is not None:
+            return self._whole, steps
+        needed, place = torch.unique(steps, return_inverse=True)
+        return self._rows(read_steps(self._target, needed.cpu().numpy())), place
 
     def _calendar(self, slots: int, device: torch.device | str) -> None:
         interval = self.times[1] - self.times[0]
@@ -183,17 +217,16 @@ class Windows:
         Returns:
             The batch.
         """
-        device = self._readings.device
+        device, history = self._time_of_day.device, self.history_steps
         first = torch.as_tensor(starts if isinstance(starts, Tensor) else list(starts))
         first = first.to(device)[:, None]
-        history = first + torch.arange(self.history_steps, device=device)
-        horizon = first + self.history_steps + torch.arange(self.horizon_steps, device=device)
-        steps = torch.cat([history, horizon], dim=1)
-        known = bool((horizon < len(self._readings)).all())
+        steps = first + torch.arange(history + self.horizon_steps, device=device)
+        known = bool((steps[:, -1] < len(self.times)).all())
+        rows, place = self._rows_of(steps if known else steps[:, :history])
         return Batch(
-            values=self._scaled[history].unsqueeze(-1),
-            observed=self._observed[history],
+            values=rows.scaled[place[:, :history]].unsqueeze(-1),
+            observed=rows.observed[place[:, :history]],
             time_of_day=self._time_of_day[steps],
             day_of_week=self._day_of_week[steps],
-            target=self._readings[horizon] if known else None,
+            target=rows.readings[place[:, history:]] if known else None,
         )

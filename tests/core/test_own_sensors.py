@@ -65,7 +65,10 @@ def test_a_saved_dataset_is_trained_scored_and_forecast_from_the_shell(own, monk
     with xr.open_dataset("g.nc") as file:
         xr.testing.assert_identical(file.load(), before)
     line = refused(monkeypatch, capsys, "evaluate", "--run-dir", run_dir, "--path", "own.csv")
-    assert "--path must end in .nc for a run on a saved dataset, here own.nc; got own.csv." in line
+    assert (
+        "--path must end in .nc or .zarr for a run on a saved dataset, here own.nc; got own.csv."
+        in line
+    )
 
 
 def test_a_run_on_a_saved_dataset_goes_on_where_it_was_moved(own):
