@@ -19,7 +19,6 @@ from sttrans_core.vectors import (
 
 __all__ = ["attend", "attend_back", "keep_best"]
 
-_NEAR = 32  # queries whose sources stay in the cache while heads take their turns
 _SIDE_BY_SIDE = (0,) * 16  # numbers that are looked at at once
 _HALVINGS = 12
 
@@ -193,44 +192,43 @@ def _attend_back(
 ):  # fmt: skip
     # As above; an item is one head of one window, whose gradients no other item touches. Those of
     # the features, which all share, are summed by part: (part, relations*T, r).
-    num_queries, num_segments, num_heads = query.shape[1:4]
+    num_segments, num_heads = query.shape[2:4]
     topk, history = source.shape[3], len(steps)
     of_weight = np.zeros(topk, query.dtype)
     zero = of_weight[0]  # of the type of the weights
     for b in range(first // num_heads, (end - 1) // num_heads + 1):
         first_head = max(first - b * num_heads, 0)
         last_head = min(end - b * num_heads, num_heads)
-        for begin in range(0, num_queries, _NEAR):
-            for h in range(first_head, last_head):
-                for q in order[begin : begin + _NEAR]:
-                    for s in range(num_segments):
-                        of_output = load(gradient, (b, q, s, h, 0), value_dims)
-                        mean, found = zero, 0
-                        while found < topk and source[b, q, s, found] >= 0:
-                            at = (b, source[b, q, s, found], h, 0)
-                            share = weight[b, q, s, h, found]
-                            product = dot(of_output, load(value, at, value_dims))
-                            store(of_value, at, load(of_value, at, value_dims) + share * of_output)
-                            of_weight[found] = product
-                            mean += share * product
-                            found += 1
-                        asked = load(query, (b, q, s, h, 0), dims)
-                        relative = load(coefficient, (b, q, s, h, 0), relation_dims)
-                        of_asked, of_relative = full(zero, dims), full(zero, relation_dims)
-                        for place in range(found):
-                            j = source[b, q, s, place]
-                            at = (b, j, h, 0)
-                            pair = np.int64(relation[b, q, s, place]) * history + j % history
-                            change = weight[b, q, s, h, place] * (of_weight[place] - mean)
-                            of_asked = of_asked + change * load(key, at, dims)
-                            store(of_key, at, load(of_key, at, dims) + change * asked)
-                            feature_at = load(feature, (pair, 0), relation_dims)
-                            of_relative = of_relative + change * feature_at
-                            at = (part, pair, 0)
-                            of_pair = load(of_feature, at, relation_dims) + change * relative
-                            store(of_feature, at, of_pair)
-                        store(of_query, (b, q, s, h, 0), of_asked)
-                        store(of_coefficient, (b, q, s, h, 0), of_relative)
+        for q in order:
+            for s in range(num_segments):
+                for h in range(first_head, last_head):
+                    of_output = load(gradient, (b, q, s, h, 0), value_dims)
+                    mean, found = zero, 0
+                    while found < topk and source[b, q, s, found] >= 0:
+                        at = (b, source[b, q, s, found], h, 0)
+                        share = weight[b, q, s, h, found]
+                        product = dot(of_output, load(value, at, value_dims))
+                        store(of_value, at, load(of_value, at, value_dims) + share * of_output)
+                        of_weight[found] = product
+                        mean += share * product
+                        found += 1
+                    asked = load(query, (b, q, s, h, 0), dims)
+                    relative = load(coefficient, (b, q, s, h, 0), relation_dims)
+                    of_asked, of_relative = full(zero, dims), full(zero, relation_dims)
+                    for place in range(found):
+                        j = source[b, q, s, place]
+                        at = (b, j, h, 0)
+                        pair = np.int64(relation[b, q, s, place]) * history + j % history
+                        change = weight[b, q, s, h, place] * (of_weight[place] - mean)
+                        of_asked = of_asked + change * load(key, at, dims)
+                        store(of_key, at, load(of_key, at, dims) + change * asked)
+                        feature_at = load(feature, (pair, 0), relation_dims)
+                        of_relative = of_relative + change * feature_at
+                        at = (part, pair, 0)
+                        of_pair = load(of_feature, at, relation_dims) + change * relative
+                        store(of_feature, at, of_pair)
+                    store(of_query, (b, q, s, h, 0), of_asked)
+                    store(of_coefficient, (b, q, s, h, 0), of_relative)
 
 
 @compiled(parallel=True)
