@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 import xarray as xr
 from torch import Tensor
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from sttrans_core.alignment import Selection, topk_alignment
 from sttrans_core.baselines.staeformer import STAEformer
@@ -121,21 +122,34 @@ def _alignment(nodes: int, batch: int) -> dict[str, Callable[[], object]]:
     def masked() -> Tensor:
         return fused(observed.flatten(1)[:, None, None])
 
-    def naive() -> Tensor:
-        q, k, v = heads_first()
-        best = (q @ k.mT / math.sqrt(dim)).topk(TOPK)  # (B, H, N, K)
-        rows = best.indices.flatten(2)[..., None].expand(-1, -1, -1, dim)
-        kept = v.gather(2, rows).unflatten(2, (nodes, TOPK))
-        return (best.values.softmax(-1)[..., None] * kept).sum(3)
-
     calls: dict[str, Callable[[], Tensor]] = {}
     if nodes <= MOST_DENSE:
         calls = {"dense, fused": fused, "dense, fused and masked": masked}
+        if query.is_cuda:  # on CPUs it has no way back
+            flexible = _flexible(observed.flatten(1), nodes)
+            calls["FlexAttention, masked"] = lambda: flexible(*heads_first())
     if nodes <= MOST_NAIVE:
-        calls["Top-k, naive"] = naive
+        calls["Top-k, naive"] = lambda: _naive(*heads_first())
     for name, selection in _selections(nodes).items():
         calls[name] = partial(aligned, selection)
     return {name: partial(both_ways, call) for name, call in calls.items()}
+
+
+def _naive(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Score everything, take the Top-k of each head, gather them."""
+    best = (query @ key.mT / math.sqrt(query.shape[3])).topk(TOPK)  # (B, H, N, K)
+    rows = best.indices.flatten(2)[..., None].expand(-1, -1, -1, value.shape[3])
+    kept = value.gather(2, rows).unflatten(2, best.indices.shape[2:])
+    return (best.values.softmax(-1)[..., None] * kept).sum(3)
+
+
+def _flexible(observed: Tensor, nodes: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Compile FlexAttention from every node to what was observed."""
+    mask = create_block_mask(
+        lambda window, _head, _query, source: observed[window, source],
+        len(observed), None, nodes, observed.shape[1], device=observed.device,
+    )  # fmt: skip
+    return partial(torch.compile(flex_attention), block_mask=mask)
 
 
 def _encoder(nodes: int, batch: int) -> dict[str, Callable[[], object]]:
