@@ -36,13 +36,14 @@ def mix_bases(
 class _Mixture(torch.autograd.Function):
     @staticmethod
     def forward(bases: Tensor, mixing: Tensor) -> tuple[Tensor, Tensor]:
-        from sttrans_core import loops, mixing_loops
+        from sttrans_core.kernels.compiling import lengths, run
+        from sttrans_core.kernels.mixing import mix
 
         count, _, heads, dim = bases.shape
         share, mixed = torch.empty_like(mixing), bases.new_empty(count, heads, dim)
-        sizes = loops.lengths(heads, dim)
+        sizes = lengths(heads, dim)
         arrays = (bases.contiguous(), mixing.contiguous(), share, mixed)
-        loops.run(mixing_loops.mix, count, *sizes, *arrays)
+        run(mix, count, *sizes, *arrays)
         return mixed, share
 
     @staticmethod
@@ -52,11 +53,12 @@ class _Mixture(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        from sttrans_core import loops, mixing_loops
+        from sttrans_core.kernels.compiling import lengths, run
+        from sttrans_core.kernels.mixing import mix_back
 
         bases, share = ctx.saved_tensors
         of_bases, of_mixing = torch.empty_like(bases), torch.empty_like(share)
-        sizes = loops.lengths(*bases.shape[2:])
+        sizes = lengths(*bases.shape[2:])
         arrays = (gradients[0].contiguous(), bases.contiguous(), share, of_bases, of_mixing)
-        loops.run(mixing_loops.mix_back, len(bases), *sizes, *arrays)
+        run(mix_back, len(bases), *sizes, *arrays)
         return of_bases, of_mixing

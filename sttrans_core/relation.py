@@ -1,4 +1,4 @@
-"""Relative position of a source to a target: distance, direction and lag."""
+"""Where nodes are: nearest neighbours, groups, and how a source lies to a target."""
 
 import math
 from functools import partial
@@ -13,7 +13,7 @@ from sttrans_core.geometry import EARTH_RADIUS_KM, haversine_km, nearest_nodes, 
 from sttrans_core.grouping import group_places
 from sttrans_core.roads import pairs_along_roads
 
-__all__ = ["FixedPosition", "Geometry", "Groups", "LearnedPosition", "direction_names"]
+__all__ = ["Geometry", "Groups", "direction_names", "ring_centres"]
 
 NUM_SECTORS = 8
 _DISTANCE_EDGES = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 11.5, 15.5, 20.5, 30.5)  # in spacings
@@ -52,9 +52,9 @@ class Geometry(nn.Module):
     Distances are counted in *spacings*, the typical distance between neighbouring nodes, so that
     one set of classes serves a freeway and a continent. Nothing here grows faster than the number
     of nodes: pairs are classified when they are asked for, and looked up in a table where there are
-    few nodes. Between nodes that traffic passes one
-    after the other, the distance is that along the road and the direction its way, downstream or
-    upstream; between others they are the straight distance and the bearing.
+    few nodes. Between nodes that traffic passes one after the other, the distance is that along the
+    road and the direction its way, downstream or upstream; between others they are the straight
+    distance and the bearing.
 
     Args:
         latitude: Degrees, one per node.
@@ -194,12 +194,13 @@ class Geometry(nn.Module):
             Relation class, 0 where the candidate is no source; that of `relations`, but for pairs
             that lie on the very border of two classes.
         """
-        from sttrans_core import loops, relation_loops  # Numba takes half a second to import
+        from sttrans_core.kernels.compiling import lengths, run
+        from sttrans_core.kernels.relations import classify, look_up
 
         found = torch.empty(*targets.shape, nodes.shape[1], dtype=torch.int16)
         if self.num_nodes <= _MOST_TABLED:
             table = self._whole_table()
-            loops.run(relation_loops.look_up, targets.numel(), targets, nodes, table, found)
+            run(look_up, targets.numel(), targets, nodes, table, found)
             return found
         if not self._for_loops:
             half = self.position[:, :1].double() / 2
@@ -210,10 +211,10 @@ class Geometry(nn.Module):
             to, relation = self.road_pair % self.num_nodes, self.road_relation.to(torch.int16)
             self._for_loops = (place, edges, first, to, relation)
         place, edges, *roads = self._for_loops
-        loops.run(
-            relation_loops.classify, targets.numel(), targets, nodes, place,
+        run(
+            classify, targets.numel(), targets, nodes, place,
             (EARTH_RADIUS_KM / self.spacing_km) ** 2, edges,
-            *loops.lengths(len(_DISTANCE_EDGES)), NUM_DIRECTIONS, *roads, found,
+            *lengths(len(_DISTANCE_EDGES)), NUM_DIRECTIONS, *roads, found,
         )  # fmt: skip
         return found
 
@@ -267,141 +268,7 @@ def _typical_spacing(latitude: np.ndarray, longitude: np.ndarray) -> float:
     return float(np.median(distance)) or 1.0
 
 
-def _ring_centres() -> Float[Tensor, " ring"]:
+def ring_centres() -> Float[Tensor, " ring"]:
+    """Give the middle of each class of distances, in spacings."""
     edges = torch.tensor((0.0, *_DISTANCE_EDGES, 1.5 * _DISTANCE_EDGES[-1]))
     return (edges[:-1] + edges[1:]) / 2
-
-
-class LearnedPosition(nn.Module):
-    """Learnable relative position in the keys: features of (distance, direction, lag).
-
-    A small network gives `relation_dim` features for every relation class and lag, and each head
-    has a projection of its own from features to its key space, so a query scores a source by
-    `q . (k + r(distance, direction, lag))`. The features are shared by heads and computed once for
-    the few hundred classes, not for every pair. Beside them each head has slopes, whatever the
-    query: how its scores change with distance, with lag and with the direction. At first every head
-    prefers what is near and new, and each another direction; heads that all start alike never part,
-    and their mean of all directions tells a forecast nothing.
-
-    Args:
-        history_steps: Steps of the history; lags are counted back from the newest.
-        num_heads: Attention heads.
-        head_dim: Width of a head.
-        relation_dim: Features per relation and lag.
-
-    Source: Cai, "Improvement of spatio-temporal prediction model", relative position encoding in
-    the key projection; spatial distance decay and temporal delay. Slopes that differ by head are
-    those of Press et al., "Train short, test long" (2022), in space.
-    """
-
-    def __init__(
-        self, history_steps: int, num_heads: int, head_dim: int, relation_dim: int
-    ) -> None:
-        super().__init__()
-        self.register_buffer("inputs", _relation_inputs(history_steps), persistent=False)
-        hidden = 4 * relation_dim
-        self.network = nn.Sequential(
-            nn.Linear(self.inputs.shape[-1], hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, relation_dim),
-            nn.LayerNorm(relation_dim, elementwise_affine=False),
-        )
-        self.projection = nn.Parameter(torch.randn(num_heads, head_dim, relation_dim) * 0.1)
-        self.register_buffer("slope_inputs", _slope_inputs(history_steps), persistent=False)
-        self.slopes = nn.Parameter(_first_slopes(num_heads))
-
-    inputs: Float[Tensor, "relation history feature"]
-    slope_inputs: Float[Tensor, "relation history 6"]
-
-    def features(self) -> Float[Tensor, "relation history relation_dim"]:
-        """Give the features of every relation class and history step."""
-        return torch.cat([self.network(self.inputs), self.slope_inputs], dim=-1)
-
-    def project(
-        self, query: Float[Tensor, "... head dim"]
-    ) -> Float[Tensor, "... head relation_dim"]:
-        """Turn queries into the coefficients that the relation features are weighted by."""
-        learned = torch.einsum("...hd,hdr->...hr", query, self.projection)
-        return torch.cat([learned, self.slopes.expand(*query.shape[:-1], -1)], dim=-1)
-
-
-class FixedPosition(nn.Module):
-    """The ablation: similarity decays with distance and lag at fixed rates.
-
-    Args:
-        history_steps: Steps of the history.
-        head_dim: Width of a head, to undo the scaling of scores.
-        decay_spacings: Distance, in spacings, over which the score falls by 1.
-        decay_steps: Lag, in steps, over which the score falls by 1.
-    """
-
-    def __init__(
-        self,
-        history_steps: int,
-        head_dim: int,
-        *,
-        decay_spacings: float = 4.0,
-        decay_steps: float = 6.0,
-    ) -> None:
-        super().__init__()
-        lag = torch.arange(history_steps).flip(0) / decay_steps
-        rings = _ring_centres().repeat_interleave(NUM_DIRECTIONS) / decay_spacings
-        distance = torch.cat([torch.zeros(1), rings])
-        table = -(distance[:, None] + lag) * math.sqrt(head_dim)
-        self.register_buffer("table", table[..., None], persistent=False)
-
-    table: Float[Tensor, "relation history 1"]
-
-    def features(self) -> Float[Tensor, "relation history 1"]:
-        """Give the fixed decay of every relation class and history step."""
-        return self.table
-
-    def project(self, query: Float[Tensor, "... head dim"]) -> Float[Tensor, "... head 1"]:
-        """Weigh the decay by 1, whatever the query."""
-        return torch.ones_like(query[..., :1])
-
-
-def _slope_inputs(history_steps: int) -> Float[Tensor, "relation history 6"]:
-    """Give log distance (in spacings), lag (in steps), east, north, downstream and upstream."""
-    num_rings = len(_DISTANCE_EDGES) + 1
-    distance = torch.log1p(_ring_centres()).repeat_interleave(NUM_DIRECTIONS)
-    angle = torch.arange(NUM_SECTORS) * (2 * math.pi / NUM_SECTORS)
-    compass = torch.stack([angle.sin(), angle.cos()], dim=-1)
-    direction = torch.block_diag(compass, torch.eye(2)).repeat(num_rings, 1)
-    place = torch.cat([torch.zeros(1, 5), torch.cat([distance[:, None], direction], dim=-1)])
-    lag = torch.arange(history_steps).flip(0).float()
-    place = place[:, None].expand(-1, history_steps, -1)
-    lag = lag[:, None].expand(len(place), -1, -1)
-    return torch.cat([place[..., :1], lag, place[..., 1:]], dim=-1)
-
-
-def _first_slopes(num_heads: int) -> Float[Tensor, "head 6"]:
-    """Near and new first; along a road every other head downstream, else around the compass."""
-    head = torch.arange(num_heads)
-    turn = head * (2 * math.pi / num_heads)
-    is_even = (head % 2 == 0).float()
-    near, new = -torch.ones(num_heads), torch.full((num_heads,), -0.3)
-    columns = [near, new, 0.5 * turn.sin(), 0.5 * turn.cos(), 2 * is_even, 2 * (1 - is_even)]
-    return torch.stack(columns, dim=-1)
-
-
-def _relation_inputs(history_steps: int) -> Float[Tensor, "relation history feature"]:
-    """Describe each relation class and lag by smooth functions for the network to mix."""
-    distance = torch.log1p(_ring_centres())
-    bumps = torch.exp(-((distance[:, None] - torch.linspace(0.0, 3.5, 8)) ** 2) / 0.18)  # (ring, 8)
-    angle = torch.arange(NUM_SECTORS) * (2 * math.pi / NUM_SECTORS)
-    turns = torch.stack([angle.sin(), angle.cos(), (2 * angle).sin(), (2 * angle).cos()], dim=-1)
-    # Every direction: alike, then a bearing or a way along the road, (direction, 7).
-    direction = torch.cat(
-        [torch.ones(NUM_DIRECTIONS, 1), torch.block_diag(turns, torch.eye(2))], dim=-1
-    )
-    space = torch.einsum("rb,ds->rdsb", bumps, direction).flatten(2).flatten(0, 1)
-    space = torch.cat([torch.zeros(1, space.shape[1]), space])  # (R, 56)
-    itself = torch.zeros(len(space), 1)
-    itself[0] = 1.0
-    lag = torch.arange(history_steps).flip(0) / max(1, history_steps - 1)
-    waves = torch.stack([torch.cos(math.pi * order * lag) for order in (1, 2, 3, 4)], dim=-1)
-    space = torch.cat([itself, space], dim=-1)[:, None].expand(-1, history_steps, -1)
-    return torch.cat([space, waves[None].expand(len(space), -1, -1)], dim=-1)

@@ -44,14 +44,15 @@ def attend_to_steps(
 class _StepAttention(torch.autograd.Function):
     @staticmethod
     def forward(tokens: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        from sttrans_core import loops, step_loops
+        from sttrans_core.kernels.compiling import lengths, run
+        from sttrans_core.kernels.steps import attend
 
         count, history, _, heads, dim = tokens.shape
         weight = tokens.new_empty(count, heads, history, history)
         mixed = tokens.new_empty(count, history, heads, dim)
-        sizes = loops.lengths(history, dim)
+        sizes = lengths(history, dim)
         arrays = (tokens.contiguous(), seen.contiguous(), weight, mixed)
-        loops.run(step_loops.attend, count, *sizes, *arrays)
+        run(attend, count, *sizes, *arrays)
         return mixed, weight
 
     @staticmethod
@@ -61,11 +62,12 @@ class _StepAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        from sttrans_core import loops, step_loops
+        from sttrans_core.kernels.compiling import lengths, run
+        from sttrans_core.kernels.steps import attend_back
 
         tokens, weight = ctx.saved_tensors
         of_tokens = tokens.new_empty(tokens.shape)
-        sizes = loops.lengths(tokens.shape[1], tokens.shape[4])
+        sizes = lengths(tokens.shape[1], tokens.shape[4])
         arrays = (gradients[0].contiguous(), tokens.contiguous(), weight, of_tokens)
-        loops.run(step_loops.attend_back, len(tokens), *sizes, *arrays)
+        run(attend_back, len(tokens), *sizes, *arrays)
         return of_tokens, None

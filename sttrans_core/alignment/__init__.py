@@ -1,7 +1,8 @@
 """Alignment: which (place, time step) pairs a forecast looks at, and how strongly.
 
 `topk` puts it together: `inputs` finds the candidates, `ranking` keeps the best, `attention` weighs
-them. `reference` is the plain definition of the same; `topk_loops` are compiled for CPUs.
+them. `reference` is the plain definition of the same. Loops compiled for CPUs are in
+`sttrans_core.kernels`.
 """
 
 from sttrans_core.alignment.inputs import whole_groups

@@ -91,15 +91,15 @@ class _CompiledAttention(torch.autograd.Function):
         query: Tensor, key: Tensor, value: Tensor, coefficients: Tensor, features: Tensor,
         source: Tensor, relation: Tensor, order: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        from sttrans_core import loops  # Numba takes half a second to import
-        from sttrans_core.alignment import topk_loops
+        from sttrans_core.kernels.attention import attend
+        from sttrans_core.kernels.compiling import lengths, run
 
         arrays = _arrays(query, key, value, coefficients, features, source, relation)
         output = query.new_empty(*query.shape[:4], value.shape[4])
         weight = query.new_empty(*query.shape[:4], source.shape[3])
-        sizes = loops.lengths(*_sizes(query, key, value, coefficients))
+        sizes = lengths(*_sizes(query, key, value, coefficients))
         count = query.shape[0] * query.shape[1]
-        loops.run(topk_loops.attend, count, *sizes, order, *arrays, weight, output)
+        run(attend, count, *sizes, order, *arrays, weight, output)
         return output, weight
 
     @staticmethod
@@ -109,8 +109,8 @@ class _CompiledAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        from sttrans_core import loops
-        from sttrans_core.alignment import topk_loops
+        from sttrans_core.kernels.attention import attend_back
+        from sttrans_core.kernels.compiling import lengths, run
 
         *tensors, order, weight = ctx.saved_tensors
         query, key, value, coefficients, features = tensors[:5]
@@ -119,8 +119,8 @@ class _CompiledAttention(torch.autograd.Function):
         parts = torch.get_num_threads()
         of_features = features.new_empty(parts, *features.shape).zero_()
         count = query.shape[0] * query.shape[3]
-        loops.run(
-            topk_loops.attend_back, count, *loops.lengths(*_sizes(query, key, value, coefficients)),
+        run(
+            attend_back, count, *lengths(*_sizes(query, key, value, coefficients)),
             order, gradients[0].contiguous(), *_arrays(*tensors), weight,
             changes[0], *(each.flatten(1, 2) for each in changes[1:3]), changes[3],
             of_features.flatten(1, 2),

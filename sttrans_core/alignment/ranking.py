@@ -64,13 +64,13 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
     for panel in _panels(inputs, candidates, compiled=compiled):
         size = (len(panel.score), panel.relation.shape[1], segments)
         if compiled:
-            from sttrans_core import loops  # Numba takes half a second to import
-            from sttrans_core.alignment import topk_loops
+            from sttrans_core.kernels import ranking
+            from sttrans_core.kernels.compiling import lengths, run
 
             found = [each.new_empty(*size, topk) for each in kept]
             half = 1 << max(0, (history - 1).bit_length() - 1)
-            steps = loops.lengths(history, half)
-            loops.run(topk_loops.keep_best, size[0] * size[1] * size[2], *panel[:5], *steps, *found)
+            steps = lengths(history, half)
+            run(ranking.keep_best, size[0] * size[1] * size[2], *panel[:5], *steps, *found)
         else:
             found = _topk(panel, segments, history, topk)
         for each, part in zip(kept, found, strict=True):

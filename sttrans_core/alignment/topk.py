@@ -13,7 +13,8 @@ from sttrans_core.alignment.ranking import Kept, keep_best
 from sttrans_core.alignment.reference import align_plainly
 from sttrans_core.alignment.types import Alignment, Selection
 from sttrans_core.devices import can_compile, is_worth_compiling
-from sttrans_core.relation import FixedPosition, Geometry, LearnedPosition
+from sttrans_core.position import FixedPosition, LearnedPosition
+from sttrans_core.relation import Geometry
 
 __all__ = ["SpatioTemporalAlignment", "topk_alignment"]
 

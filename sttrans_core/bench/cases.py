@@ -20,7 +20,8 @@ from sttrans_core.data.windows import Batch, Scaler, Windows
 from sttrans_core.encoder import EncoderLayer
 from sttrans_core.geometry import nearest_nodes
 from sttrans_core.model import DataShape, STTrans
-from sttrans_core.relation import Geometry, LearnedPosition
+from sttrans_core.position import LearnedPosition
+from sttrans_core.relation import Geometry
 
 __all__ = ["SUBJECTS", "Case", "cases_of"]
 

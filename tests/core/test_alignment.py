@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sttrans_core.alignment import Alignment, Selection, topk_alignment, whole_groups
-from sttrans_core.relation import FixedPosition, Geometry, LearnedPosition
+from sttrans_core.position import FixedPosition, LearnedPosition
+from sttrans_core.relation import Geometry
 
 BATCH, STEPS, NODES, SEGMENTS, HEADS, DIM, VALUE_DIM = 2, 5, 11, 3, 7, 13, 17
 SOURCES = STEPS * (NODES - 1)  # the query's own node is no source

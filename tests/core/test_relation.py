@@ -6,15 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sttrans_core.position import FixedPosition, LearnedPosition
 from sttrans_core.relation import (
     DOWNSTREAM,
     NUM_DIRECTIONS,
     NUM_RELATIONS,
     NUM_SECTORS,
     UPSTREAM,
-    FixedPosition,
     Geometry,
-    LearnedPosition,
     direction_names,
 )
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numba import prange
 
-from sttrans_core.loops import compiled
-from sttrans_core.vectors import dot, exp, full, largest, load, store, total
+from sttrans_core.kernels.compiling import compiled
+from sttrans_core.kernels.vectors import dot, exp, full, largest, load, store, total
 
 __all__ = ["attend", "attend_back"]
 

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, errors, types
 from numba.extending import intrinsic, models, overload, register_model
 
-from sttrans_core.loops import compiled
+from sttrans_core.kernels.compiling import compiled
 
 __all__ = [
     "Vector",

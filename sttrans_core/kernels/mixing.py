@@ -2,8 +2,8 @@
 
 from numba import prange
 
-from sttrans_core.loops import compiled
-from sttrans_core.vectors import dot, exp, full, larger, load, store
+from sttrans_core.kernels.compiling import compiled
+from sttrans_core.kernels.vectors import dot, exp, full, larger, load, store
 
 __all__ = ["mix", "mix_back"]
 

@@ -4,8 +4,8 @@ import math
 
 from numba import prange
 
-from sttrans_core.loops import compiled
-from sttrans_core.vectors import count_above, load
+from sttrans_core.kernels.compiling import compiled
+from sttrans_core.kernels.vectors import count_above, load
 
 __all__ = ["classify", "look_up"]
 
