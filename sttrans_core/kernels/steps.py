@@ -15,20 +15,19 @@ __all__ = ["attend", "attend_back"]
 def _attend(first, end, steps, dims, tokens, seen, weight, mixed):
     # tokens: (M, T, 3, H, d), seen: (M, T), weight: (M, H, T, T), mixed: (M, T, H, d)
     keys = np.empty((len(dims), len(steps)), tokens.dtype)
-    closed = np.empty((1, len(steps)), tokens.dtype)
+    closed = np.empty((len(steps), len(steps)), tokens.dtype)
     closed[0, 0] = 1 / math.sqrt(len(dims))
     scale = closed[0, 0]  # of the type of the tokens
     for m in range(first, end):
-        for j in range(len(steps)):
-            closed[0, j] = 0 if seen[m, j] else -np.inf
+        for t in range(len(steps)):
+            for j in range(len(steps)):
+                closed[t, j] = 0 if seen[m, j] or j == t else -np.inf
         for h in range(tokens.shape[3]):
             for j in range(len(steps)):
                 for i in range(len(dims)):
                     keys[i, j] = tokens[m, j, 1, h, i] * scale
             for t in range(len(steps)):
-                before, closed[0, t] = closed[0, t], 0
-                score = load(closed, (0, 0), steps)
-                closed[0, t] = before
+                score = load(closed, (t, 0), steps)
                 for i in range(len(dims)):
                     score = score + tokens[m, t, 0, h, i] * load(keys, (i, 0), steps)
                 share = exp(score - largest(score))
