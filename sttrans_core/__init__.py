@@ -17,6 +17,7 @@ from sttrans_core.config import (
 from sttrans_core.data import data_card, from_table, list_datasets, load_dataset
 from sttrans_core.data.simulate import simulate_freeway
 from sttrans_core.evaluation import evaluate, evaluate_baselines
+from sttrans_core.export import export_forecaster
 from sttrans_core.forecaster import Forecaster, load_run
 from sttrans_core.pretrained import list_pretrained, load_pretrained
 from sttrans_core.quality import deletion_curve
@@ -45,6 +46,7 @@ __all__ = [
     "deletion_curve",
     "evaluate",
     "evaluate_baselines",
+    "export_forecaster",
     "from_table",
     "hit_rate",
     "list_datasets",

@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, forecast, align, recall, bench, download, list."""
+"""The command line: train, evaluate, forecast, align, export, recall, bench, efficiency, ..."""
 
 import json
 import sys
@@ -62,7 +62,7 @@ def train(
     ] = None,
     path: DataPath = None,
     preset: Annotated[
-        str | None, typer.Option(help="small, base or paper.", show_default="small")
+        str | None, typer.Option(help="small, compact, base or paper.", show_default="small")
     ] = None,
     variant: Annotated[
         str | None, typer.Option(help="Ablation variant.", show_default="full")
@@ -198,6 +198,20 @@ def align(
 
 
 @app.command()
+def export(
+    run_dir: RunDir,
+    output: Annotated[Path, typer.Option(help="File to write, ending in .pt2 or .onnx.")],
+    int8: Annotated[bool, typer.Option("--int8", help="Weights in 8 bits (.onnx).")] = False,
+) -> None:
+    """Write a run as one file that needs no ST-Trans: torch.export, or ONNX."""
+    from sttrans_core.export import export_forecaster
+    from sttrans_core.forecaster import load_run
+
+    export_forecaster(load_run(run_dir, device="cpu"), output, int8=int8)
+    typer.echo(f"Wrote {output} ({output.stat().st_size / 1e3:,.0f} KB)")
+
+
+@app.command()
 def recall(
     run_dir: RunDir,
     path: DataPath = None,
@@ -258,6 +272,36 @@ def bench(
             plot.load()(table, subject=name).write_html(page, include_plotlyjs="cdn")
             written.append(str(page))
     typer.echo(f"Wrote {', '.join(written)}")
+
+
+@app.command()
+def efficiency(
+    run_dir: Annotated[list[Path], typer.Option(help="Folder of a run; repeatable.")],
+    output_dir: Annotated[Path, typer.Option(help="Folder for efficiency.csv and .md.")] = Path(),
+    windows: Annotated[int, typer.Option(help="Windows of the test part that are scored.")] = 512,
+    repeats: Annotated[int, typer.Option(help="Timings of each form.")] = 15,
+) -> None:
+    """Measure runs in PyTorch and exported: size, latency of one window, error."""
+    import pandas as pd
+
+    from sttrans_core.bench import efficiency_lines, measure_efficiency
+    from sttrans_core.forecaster import load_run
+
+    output = output_dir / "efficiency.csv"
+    check_output(output, ".csv")
+    tables = []
+    for folder in run_dir:
+        forecaster = load_run(folder, device="cpu")
+        series = load_series(forecaster.config, None)
+        tables.append(measure_efficiency(forecaster, series, windows=windows, repeats=repeats))
+    table = pd.concat(tables)
+    text = efficiency_lines(table)
+    table.to_csv(output, index=False, lineterminator="\n")
+    output.with_suffix(".md").write_text(text)
+    typer.echo(text)
+    if not table["form"].str.startswith("ONNX").any():
+        typer.echo("Without ONNX, whose extra is missing: pip install 'sttrans[onnx]'.")
+    typer.echo(f"Wrote {output}, {output.with_suffix('.md')}")
 
 
 @app.command()
@@ -341,6 +385,6 @@ def main() -> None:
     except OSError as error:
         typer.echo(f"Error: {os_sentence(error)}", err=True)
         raise SystemExit(2) from error
-    except ValueError as error:
+    except (ImportError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from error

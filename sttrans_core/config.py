@@ -188,6 +188,7 @@ VARIANTS: dict[str, Variant] = {
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "small": {"model": {}, "train": {}},
+    "compact": {"model": {"width": 16, "num_bases": 2, "relation_dim": 8}, "train": {}},
     "base": {
         "model": {
             "width": 64,
@@ -207,13 +208,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "topk": 64,
             "encoder_nodes": 4,
         },
-        "train": {
-            "epochs": 100,
-            "batch_size": 32,
-            "learning_rate": 1e-4,
-            "weight_decay": 5e-5,
-            "patience": 20,
-        },
+        "train": {"epochs": 100, "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 5e-5},
     },
 }
 
@@ -253,7 +248,8 @@ class ExperimentConfig(_Frozen):
         """Give a preset for a dataset.
 
         Args:
-            name: `small` (a laptop's CPU), `base` (one GPU) or `paper` (the seed paper's settings).
+            name: `small` (a laptop's CPU), `compact` (a third of its parameters, for small devices),
+                `base` (one GPU) or `paper` (the seed paper's settings).
             dataset: Name for `load_dataset`.
 
         Returns:

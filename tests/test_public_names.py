@@ -24,6 +24,7 @@ CORE = [
     "deletion_curve",
     "evaluate",
     "evaluate_baselines",
+    "export_forecaster",
     "from_table",
     "hit_rate",
     "list_datasets",

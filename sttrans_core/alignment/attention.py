@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from sttrans_core.alignment.inputs import Candidates, Inputs, relations, relations_of_groups
+from sttrans_core.alignment.inputs import Candidates, Inputs, relations
 from sttrans_core.alignment.ranking import Kept
 
 __all__ = ["attend", "attend_to_all", "safe_softmax", "scores_of"]
@@ -167,18 +167,16 @@ def attend_to_all(
     key, value = gather(inputs.key), gather(inputs.value)  # (B, G, C*T, H, d)
     seen = gather(inputs.observed.to(key.dtype)) > 0  # (B, G, C*T)
     query, coefficients = inputs.query[:, rows], inputs.coefficients[:, rows]
-    classes = [
-        relations_of_groups(inputs, rows, each, candidates.nearby, compiled=False) for each in nodes
-    ]
-    relation = torch.stack(classes)  # (B, G, g, C)
+    targets = inputs.query_nodes[rows][..., None]
+    relation = relations(inputs, targets, nodes[:, :, None])  # (B, G, g, C)
     features = _features(inputs, relation).flatten(3, 4)  # (B, G, g, C*T, R)
     scores = torch.einsum("bgqshd,bgchd->bgqshc", query, key)
     scores = scores + torch.einsum("bgqshr,bgqcr->bgqshc", coefficients, features)
     allowed = seen[:, :, None] & _is_open(inputs, relation).flatten(3)  # (B, G, g, C*T)
     weight = safe_softmax(scores.masked_fill(~allowed[:, :, :, None, None], -torch.inf))
     output = torch.einsum("bgqshc,bgchv->bgqshv", weight, value)
-    filled = candidates.rows >= 0
-    return output[:, filled][:, candidates.rows[filled].argsort()]
+    order = candidates.rows.flatten().argsort()[-len(inputs.query_nodes) :]  # fillers come first
+    return output.flatten(1, 2).index_select(1, order)
 
 
 def _attend_to_all_nodes(
@@ -188,7 +186,7 @@ def _attend_to_all_nodes(
     relation = relations(inputs, inputs.query_nodes[:, None], candidates.nodes[0])  # (Q, N)
     features = _features(inputs, relation).flatten(1, 2)  # (Q, N*T, R)
     bias = inputs.coefficients.permute(1, 0, 2, 3, 4).flatten(1, 3) @ features.mT  # (Q, BSH, N*T)
-    bias = bias.unflatten(1, (len(key), *inputs.query.shape[2:4])).transpose(0, 1)
+    bias = bias.unflatten(1, (key.shape[0], *inputs.query.shape[2:4])).transpose(0, 1)
     scores = torch.einsum("bqshd,bchd->bqshc", inputs.query, key) + bias
     allowed = _is_open(inputs, relation).flatten(1) & inputs.observed.flatten(1)[:, None]
     weight = safe_softmax(scores.masked_fill(~allowed[:, :, None, None], -torch.inf))

@@ -107,7 +107,7 @@ def find_candidates(inputs: Inputs) -> Candidates:
     with torch.no_grad():  # the selection is discrete; the gradient flows through the scores
         admitted = _admitted_blocks(inputs, rows, groups)  # (B, G, A)
     screened = groups.blocks[admitted].flatten(2)  # (B, G, A*M)
-    window = groups.window.expand(len(screened), -1, -1)  # (B, G, W)
+    window = groups.window.expand(screened.shape[0], -1, -1)  # (B, G, W)
     repeated = (screened[..., None] == window[:, :, None]).any(-1)
     nodes = torch.cat([window, screened.masked_fill(repeated, -1)], dim=2)
     return Candidates(rows, nodes, groups.nearby)
@@ -184,8 +184,8 @@ def relations(
         away and the candidate lies in it, the number of classes is added: its newest steps are
         closed.
     """
-    relation = inputs.geometry.relations(targets, nodes.clamp_min(0)).to(torch.int16)
-    return _without_window(inputs, relation.masked_fill_(nodes < 0, 0), targets, nodes)
+    relation = inputs.geometry.relations(targets, nodes.clamp_min(0)).masked_fill_(nodes < 0, 0)
+    return _without_window(inputs, relation, targets, nodes).to(torch.int16)
 
 
 def relations_of_groups(

@@ -62,7 +62,7 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
     empty = inputs.query_nodes.new_empty(batch, queries, segments, topk, dtype=torch.int32)
     kept = Kept(empty, torch.empty_like(empty, dtype=torch.int16))
     for panel in _panels(inputs, candidates, compiled=compiled):
-        size = (len(panel.score), panel.relation.shape[1], segments)
+        size = (panel.score.shape[0], panel.relation.shape[1], segments)
         if compiled:
             from sttrans_core.kernels import ranking
             from sttrans_core.kernels.compiling import lengths, run
@@ -76,6 +76,10 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
         for each, part in zip(kept, found, strict=True):
             if isinstance(panel.rows, slice):
                 each[panel.windows, panel.rows] = part
+            elif isinstance(panel.windows, slice):  # all groups of all windows
+                order = panel.rows.flatten().argsort()[-queries:]  # fillers come first
+                parts = part.unflatten(0, (-1, len(panel.rows))).flatten(1, 2)  # (B, G*g, S, K)
+                each[panel.windows] = parts.index_select(1, order)
             else:
                 filled = panel.rows >= 0
                 each[panel.windows, panel.rows[filled]] = part[filled].to(each.dtype)
@@ -123,8 +127,11 @@ def _exact_parts(inputs, candidates, query, coefficients, key, closed) -> Iterat
 def _block_parts(
     inputs, candidates, query, coefficients, key, closed, *, compiled
 ) -> Iterator[tuple]:
-    """Panels of one window's groups, with the candidates that each group shares."""
+    """Panels of one window's groups, or traced of all, with candidates that each group shares."""
     groups, members = candidates.rows.shape
+    if torch.compiler.is_compiling():  # a traced program has no loops
+        yield _all_groups(inputs, candidates, query, coefficients, key, closed)
+        return
     of_group = candidates.nodes.shape[2] * key.shape[2] * members * query.shape[2]
     num_groups = max(1, min(groups, _scores_at_once(inputs) // of_group))
     each = candidates.rows.clamp_min(0)
@@ -140,6 +147,18 @@ def _block_parts(
             k, missing = (_rows(of[window], nodes_or_first[some]) for of in (key, closed))
             rows = candidates.rows[some]
             yield window, rows, q, c, k, missing, relation[some], nodes[some]
+
+
+def _all_groups(inputs, candidates, query, coefficients, key, closed) -> tuple:
+    """Give one panel with the groups of all windows."""
+    nodes, each = candidates.nodes, candidates.rows.clamp_min(0)  # (B, G, C), (G, g)
+    relation = relations(inputs, inputs.query_nodes[each][..., None], nodes[:, :, None])
+    q, c = query[:, each].flatten(0, 1), coefficients[:, each].flatten(0, 1)
+    first = torch.arange(key.shape[0], device=key.device)[:, None, None] * key.shape[1]
+    at = (nodes.clamp_min(0) + first).flatten(0, 1)
+    k, missing = (_rows(of.flatten(0, 1), at) for of in (key, closed))  # (B*G, C, T, D)
+    relation, nodes = relation.flatten(0, 1), nodes.flatten(0, 1)
+    return slice(None), candidates.rows, q, c, k, missing, relation, nodes
 
 
 def _scores_at_once(inputs: Inputs) -> int:
@@ -168,12 +187,13 @@ def _topk(panel: _Panel, segments: int, history: int, topk: int) -> tuple[Tensor
     score = panel.score.unflatten(1, (-1, segments)).unflatten(3, (-1, history))
     score = score + panel.closed.unflatten(1, (-1, history))[:, None, None]
     bias = panel.bias.unflatten(1, (-1, segments)).unflatten(3, (-1, history))
-    relation = panel.relation.long()[:, :, None, :, None].expand_as(score)  # (P, R, S, C, T)
+    classes = panel.relation.long()[:, :, None]  # (1|P, R, 1, C)
+    relation = classes[..., None].expand_as(score)  # (P, R, S, C, T)
     score = score + bias.gather(3, relation)
     best = score.masked_fill(relation == 0, -torch.inf).flatten(3).topk(topk)
     candidate, step = best.indices // history, best.indices % history  # (P, R, S, K)
     nodes = panel.nodes[:, None, None].expand(*candidate.shape[:3], -1)
     is_source = ~best.values.isneginf()
     source = torch.where(is_source, nodes.gather(3, candidate) * history + step, -1)
-    classes = panel.relation[:, :, None].expand(*candidate.shape[:3], -1).gather(3, candidate)
+    classes = classes.expand(*candidate.shape[:3], -1).gather(3, candidate)
     return source, torch.where(is_source, classes, 0)

@@ -139,7 +139,8 @@ def _covered_mass(inputs: Inputs, kept: Kept) -> Float[Tensor, "batch query segm
     """Sum the weights that dense attention over every observed source would give to kept ones."""
     batch, queries, segments, heads = inputs.query.shape[:4]
     num_nodes, history = inputs.key.shape[1:3]
-    if inputs.query[..., 0].numel() * num_nodes * history > _MOST_SCORES:
+    is_traced = torch.compiler.is_compiling()  # a traced program has no loops
+    if is_traced or inputs.query[..., 0].numel() * num_nodes * history > _MOST_SCORES:
         return inputs.query.new_full((batch, queries, segments, heads), math.nan)
     everyone = torch.arange(num_nodes, device=inputs.key.device)
     key = inputs.key.flatten(1, 2).permute(0, 2, 3, 1)  # (B, H, d, N*T)

@@ -15,7 +15,7 @@ import torch
 from sttrans_core.bench.cases import SUBJECTS, Case, cases_of
 from sttrans_core.devices import keep_freed_memory, pick_device
 
-__all__ = ["run_benchmarks", "slopes"]
+__all__ = ["row_of", "run_benchmarks", "slopes", "take_turns"]
 
 SMALLEST = 20  # places
 SHORTEST = 0.02  # seconds; what is faster is called more than once for each timing
@@ -64,9 +64,9 @@ def run_benchmarks(
     for subject in subjects:
         for count in nodes:
             cases = cases_of(subject, count, where)
-            seconds = _take_turns(cases, repeats, where)  # (case, repeat)
+            seconds = take_turns(cases, repeats, where)  # (case, repeat)
             for case, times in zip(cases, seconds, strict=True):
-                row = _row(case, times, times / seconds[0], where)
+                row = row_of(case, times, times / seconds[0], where)
                 if memory:
                     row["memory_mb"] = _peak_memory(case, where)
                 rows.append(row)
@@ -75,7 +75,17 @@ def run_benchmarks(
     return pd.DataFrame(rows)
 
 
-def _take_turns(cases: list[Case], repeats: int, device: torch.device) -> np.ndarray:
+def take_turns(cases: list[Case], repeats: int, device: torch.device) -> np.ndarray:
+    """Time cases in turns, so that all see the same machine.
+
+    Args:
+        cases: What is called.
+        repeats: Timings of each case.
+        device: Where it runs.
+
+    Returns:
+        Seconds of a call, (case, repeat).
+    """
     calls = []
     for case in cases:
         case.call()  # what is compiled or cached once does not count
@@ -96,9 +106,20 @@ def _seconds(case: Case, count: int, device: torch.device) -> float:
     return (time.perf_counter() - began) / count
 
 
-def _row(
+def row_of(
     case: Case, seconds: np.ndarray, ratio: np.ndarray, device: torch.device
 ) -> dict[str, object]:
+    """Give the row of a case: what, how fast, where and when.
+
+    Args:
+        case: What was called.
+        seconds: From `take_turns`.
+        ratio: Of these seconds to those of the case that it is compared with.
+        device: Where it ran.
+
+    Returns:
+        Medians with quartiles, and the circumstances.
+    """
     low, middle, high = np.percentile(seconds * 1e3, [25, 50, 75])
     quartiles = np.percentile(ratio, [25, 50, 75])
     return {
