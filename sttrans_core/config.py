@@ -248,8 +248,8 @@ class ExperimentConfig(_Frozen):
         """Give a preset for a dataset.
 
         Args:
-            name: `small` (a laptop's CPU), `compact` (a third of its parameters, for small devices),
-                `base` (one GPU) or `paper` (the seed paper's settings).
+            name: `small` (a laptop's CPU), `compact` (a third of its parameters, for a small
+                device), `base` (one GPU) or `paper` (the seed paper's settings).
             dataset: Name for `load_dataset`.
 
         Returns:

@@ -1,6 +1,8 @@
 """Exported models: equal to the trained one, complete in themselves, refused where they must be."""
 
+import functools
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -54,12 +56,28 @@ def run_onnx(path, arrays):
 
 @pytest.fixture(scope="module")
 def exported(trained, tmp_path_factory):
-    """Give the trained model in every form."""
+    """Give the trained model in every form; traced once, which takes most of the time."""
     folder = tmp_path_factory.mktemp("exported")
-    export_forecaster(trained, folder / "model.pt2")
-    export_forecaster(trained, folder / "model.onnx")
-    export_forecaster(trained, folder / "int8.onnx", int8=True)
+    with pytest.MonkeyPatch.context() as patch:
+        module = sys.modules[export_forecaster.__module__]
+        patch.setattr(module, "_trace", functools.cache(module._trace))
+        export_forecaster(trained, folder / "model.pt2")
+        export_forecaster(trained, folder / "model.onnx")
+        export_forecaster(trained, folder / "int8.onnx", int8=True)
     return folder
+
+
+@pytest.fixture
+def exported_at_once(exported, monkeypatch):
+    """Let the benchmark find the exported files instead of making them anew."""
+
+    def copy(forecaster, path, *, int8=False):
+        name = "int8.onnx" if int8 else f"model{path.suffix}"
+        if path.suffix == ".onnx" and sys.modules.get("onnx", "") is None:
+            raise ImportError
+        shutil.copy(exported / name, path)
+
+    monkeypatch.setattr("sttrans_core.bench.efficiency.export_forecaster", copy)
 
 
 @pytest.mark.parametrize("starts", [[190 - HISTORY - HORIZON], [0, 3, 50, 101, 150]])
@@ -227,7 +245,7 @@ def test_the_command_writes_a_file(trained, tmp_path, monkeypatch, capsys):
     assert "pip install 'sttrans[onnx]'" in refused(monkeypatch, capsys, "export", *more)
 
 
-def test_efficiency_has_a_row_for_every_form(trained, series):
+def test_efficiency_has_a_row_for_every_form(exported_at_once, trained, series):
     table = measure_efficiency(trained, series, windows=9, repeats=1).set_index("form")
     assert list(table.index) == ["PyTorch", "torch.export", "ONNX", "ONNX int8"]
     assert set(table["parameters"]) == {sum(p.numel() for p in trained.model.parameters())}
@@ -237,9 +255,11 @@ def test_efficiency_has_a_row_for_every_form(trained, series):
     assert mae["ONNX int8"] == pytest.approx(mae["PyTorch"], abs=0.5)
 
 
-def test_the_command_measures_without_onnx_too(trained, series, tmp_path, monkeypatch):
+def test_the_command_measures_without_onnx_too(
+    exported_at_once, trained, series, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.setattr("sttrans_core.cli.load_series", lambda config, path: series)
+    monkeypatch.setattr("sttrans_core.cli.load_series", lambda *_: series)
     more = ("--run-dir", trained.run_dir, "--output-dir", tmp_path)
     said = run_command("efficiency", *more, "--windows", 5, "--repeats", 1)
     assert "Without ONNX, whose extra is missing: pip install 'sttrans[onnx]'." in said
