@@ -11,6 +11,7 @@ import torch
 from command_line import refused, run_command
 from small_runs import HISTORY, HORIZON, NODES, SEGMENTS, contents, small_config, small_model
 
+from sttrans_core import export
 from sttrans_core.bench import measure_efficiency
 from sttrans_core.export import export_forecaster
 from sttrans_core.forecaster import Forecaster
@@ -55,12 +56,17 @@ def run_onnx(path, arrays):
 
 
 @pytest.fixture(scope="module")
-def exported(trained, tmp_path_factory):
-    """Give the trained model in every form; traced once, which takes most of the time."""
+def trace_once():
+    """Give a trace that remembers: it takes most of the time of an export."""
+    return functools.cache(export._trace)
+
+
+@pytest.fixture(scope="module")
+def exported(trained, trace_once, tmp_path_factory):
+    """Give the trained model in every form."""
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
-        module = sys.modules[export_forecaster.__module__]
-        patch.setattr(module, "_trace", functools.cache(module._trace))
+        patch.setattr(export, "_trace", trace_once)
         export_forecaster(trained, folder / "model.pt2")
         export_forecaster(trained, folder / "model.onnx")
         export_forecaster(trained, folder / "int8.onnx", int8=True)
@@ -207,7 +213,7 @@ def test_a_missing_extra_is_named(missing, trained, tmp_path, monkeypatch):
     assert contents(tmp_path) == {}
 
 
-def test_a_file_that_is_there_stays_whole(trained, tmp_path, monkeypatch):
+def test_a_file_that_is_there_stays_whole(trained, trace_once, tmp_path, monkeypatch):
     path = tmp_path / "model.pt2"
     path.write_bytes(b"before")
 
@@ -215,16 +221,18 @@ def test_a_file_that_is_there_stays_whole(trained, tmp_path, monkeypatch):
         self.touch()
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(export, "_trace", trace_once)
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         export_forecaster(trained, path)
     assert contents(tmp_path) == {"model.pt2": b"before"}
 
 
-def test_what_onnx_cannot_do_is_said(trained, tmp_path, monkeypatch):
+def test_what_onnx_cannot_do_is_said(trained, trace_once, tmp_path, monkeypatch):
     def fail(*args, **options):
         raise torch.onnx.errors.OnnxExporterError("no such thing")
 
+    monkeypatch.setattr(export, "_trace", trace_once)
     monkeypatch.setattr("torch.onnx.export", fail)
     with pytest.raises(ValueError, match=r"operations that ONNX has; got no such thing.*\.pt2"):
         export_forecaster(trained, tmp_path / "model.onnx")
