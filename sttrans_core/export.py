@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sttrans_core.data.windows import Batch, Scaler
 from sttrans_core.forecaster import Forecaster
 from sttrans_core.model import DecoderLayer, STTrans
-from sttrans_core.relation import FixedPosition, LearnedPosition
+from sttrans_core.position import FixedPosition, LearnedPosition
 
 __all__ = ["export_forecaster"]
 
