@@ -16,8 +16,9 @@ from sttrans_core.bench.measure import row_of, take_turns
 from sttrans_core.data.windows import Batch, split_windows
 from sttrans_core.devices import keep_freed_memory
 from sttrans_core.export import export_forecaster
-from sttrans_core.forecaster import FORECAST_BATCH, Forecaster
+from sttrans_core.forecaster import Forecaster, windows_at_once
 from sttrans_core.metrics import ErrorSums
+from sttrans_core.slabs import read_steps
 
 __all__ = ["efficiency_lines", "measure_efficiency"]
 
@@ -117,12 +118,13 @@ def _batches(
 ) -> list[tuple[Batch, Inputs]]:
     """Give windows as the model takes them, and as exported files do."""
     windows = forecaster.windows(dataset)
-    readings = dataset["target"].values.astype(np.float32)
     history, found = np.arange(forecaster.config.data.history_steps), []
-    for first in range(0, len(starts), FORECAST_BATCH):
-        some = starts[first : first + FORECAST_BATCH]
+    size = windows_at_once(dataset.sizes["node"])
+    for first in range(0, len(starts), size):
+        some = starts[first : first + size]
         batch = windows.batch(some)
-        given = torch.from_numpy(readings[np.array(some)[:, None] + history])
+        steps = np.array(some)[:, None] + history
+        given = torch.from_numpy(read_steps(dataset["target"], steps).astype(np.float32))
         found.append((batch, (given, batch.time_of_day, batch.day_of_week)))
     return found
 

@@ -170,7 +170,9 @@ def test_fields_that_are_no_mapping_are_refused():
 
 
 def test_unknown_presets_and_variants_name_the_known_ones():
-    with pytest.raises(ConfigError, match="preset must be one of small, compact, base, paper; got 'big'"):
+    with pytest.raises(
+        ConfigError, match="preset must be one of small, compact, base, paper; got 'big'"
+    ):
         ExperimentConfig.preset("big")
     with pytest.raises(ConfigError, match=r"variant must be one of full, .*; got 'no_head'"):
         ExperimentConfig.preset("small").variant("no_head")
