@@ -59,11 +59,11 @@ class EncoderLayer(nn.Module):
         Returns:
             Tokens of the same shape.
         """
-        token = token + self.dropout(self._along_time(token, observed))
+        token = self.dropout(self._along_time(token, observed), to=token)
         if self.num_neighbours > 1:
             near = neighbours[:, : self.num_neighbours]
-            token = token + self.dropout(self._across_nodes(token, observed, near))
-        return token + self.dropout(self.feedforward(token))
+            token = self.dropout(self._across_nodes(token, observed, near), to=token)
+        return self.dropout(self.feedforward(token), to=token)
 
     def _along_time(
         self,

@@ -49,10 +49,11 @@ class _Mixture(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # nor zeros for it
         ctx.save_for_backward(inputs[0], output[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, ...]:
         from sttrans_core.kernels.compiling import lengths, run
         from sttrans_core.kernels.mixing import mix_back
 

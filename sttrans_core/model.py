@@ -215,7 +215,7 @@ class STTrans(nn.Module):
             query_nodes = asked
         steps = self.head(query)  # (B, Q, S, P/S)
         change = steps.flatten(2).transpose(1, 2)  # (B, P, Q)
-        last = _last_observed(batch)  # (B, N)
+        last = _last_observed(batch, observed)  # (B, N)
         last = last if query_nodes is None else last[:, query_nodes]
         return last[:, None] + change, alignments
 
@@ -268,8 +268,10 @@ def _own_history(
     return own if query_nodes is None else own[:, query_nodes]
 
 
-def _last_observed(batch: Batch) -> Float[Tensor, "batch node"]:
+def _last_observed(
+    batch: Batch, observed: Bool[Tensor, "batch node history"]
+) -> Float[Tensor, "batch node"]:
     """The newest observed value of each node in z-scores; 0, the mean, where there is none."""
-    steps = torch.arange(1, batch.observed.shape[1] + 1, device=batch.observed.device)
-    newest = (batch.observed * steps[:, None]).argmax(1, keepdim=True)  # (B, 1, N)
-    return batch.values[..., 0].gather(1, newest)[:, 0]
+    steps = torch.arange(1, observed.shape[2] + 1, dtype=torch.int32, device=observed.device)
+    newest = (observed * steps).argmax(2)  # (B, N)
+    return batch.values[..., 0].gather(1, newest[:, None])[:, 0]

@@ -269,6 +269,10 @@ def _typical_spacing(latitude: np.ndarray, longitude: np.ndarray) -> float:
 
 
 def ring_centres() -> Float[Tensor, " ring"]:
-    """Give the middle of each class of distances, in spacings."""
+    """Give the middle of each class of distances.
+
+    Returns:
+        In spacings, near to far.
+    """
     edges = torch.tensor((0.0, *_DISTANCE_EDGES, 1.5 * _DISTANCE_EDGES[-1]))
     return (edges[:-1] + edges[1:]) / 2

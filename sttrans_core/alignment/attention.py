@@ -32,9 +32,11 @@ def attend(
     """
     if compiled:
         order = candidates.rows[candidates.rows >= 0]
+        is_whole = inputs.selection.window == "local"
+        relation = kept.relation if is_whole else kept.relation % len(inputs.features)
         output, weight = _CompiledAttention.apply(
-            inputs.query, inputs.key, inputs.value, inputs.coefficients, inputs.features, *kept,
-            order,
+            inputs.query, inputs.key, inputs.value, inputs.coefficients, inputs.features,
+            kept.source, relation, order,
         )  # fmt: skip # type: ignore[misc]
         return output, weight
     weight = safe_softmax(scores_of(inputs, kept))
@@ -105,10 +107,11 @@ class _CompiledAttention(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # nor zeros for it
         ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         from sttrans_core.kernels.attention import attend_back
         from sttrans_core.kernels.compiling import lengths, run
 
@@ -132,7 +135,7 @@ def _arrays(query, key, value, coefficients, features, source, relation) -> tupl
     """Lay tensors out as the kernels expect them: sources in one axis."""
     tensors = (
         query, key.flatten(1, 2), value.flatten(1, 2), coefficients, features.flatten(0, 1),
-        source, relation % len(features),
+        source, relation,
     )  # fmt: skip
     return tuple(each.contiguous() for each in tensors)
 
