@@ -34,6 +34,7 @@ GLOSSARY = {
     "block": "blocks of near nodes, which are screened as one",
     "member": "nodes of a group or block",
     "pair": "pairs of places that traffic passes one after the other",
+    "base": "basis projections of the values",
     "ring": "distances that relation features are centred on",
     "feature": "features of a relation",
     "steps": "observed or forecast steps, where both may come",
