@@ -219,7 +219,7 @@ def recall(
         list[int] | None, typer.Option(help="Blocks that a group admits; repeatable.")
     ] = None,
     group_size: Annotated[int, typer.Option(help="Targets that share candidates.")] = 32,
-    block_size: Annotated[int, typer.Option(help="Nodes that are screened as one.")] = 8,
+    block_size: Annotated[int, typer.Option(help="Nodes that are screened as one.")] = 4,
     windows: Annotated[int, typer.Option(help="Windows of the test part, evenly spread.")] = 32,
 ) -> None:
     """Say what screening by blocks would miss of the exact Top-k of a run."""
@@ -237,7 +237,7 @@ def recall(
     starts = np.unique(np.linspace(test[0], test[-1], windows).astype(int))
     table = screening_recall(
         forecaster, series, series["time"].values[starts + data.history_steps - 1],
-        screened_blocks=blocks or (2, 4, 8, 16), group_size=group_size, block_size=block_size,
+        screened_blocks=blocks or (8, 16, 24, 32), group_size=group_size, block_size=block_size,
     )  # fmt: skip
     typer.echo(table.to_string(index=False, float_format="{:.3f}".format))
 

@@ -99,8 +99,8 @@ class ModelConfig(_Frozen):
     topk: Int = Field(16, ge=1)
     screening: Literal["exact", "blocks"] = "exact"
     group_size: Int = Field(32, ge=1)
-    block_size: Int = Field(8, ge=1)
-    screened_blocks: Int = Field(12, ge=1)
+    block_size: Int = Field(4, ge=1)
+    screened_blocks: Int = Field(24, ge=1)
     window_nodes: Int = Field(8, ge=1)
     window_steps: Int = Field(8, ge=1)
     encoder_nodes: Int = Field(1, ge=1)

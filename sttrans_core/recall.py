@@ -22,9 +22,9 @@ def screening_recall(
     dataset: xr.Dataset,
     times: Sequence[Any] | np.ndarray | pd.Index,
     *,
-    screened_blocks: Sequence[int] = (2, 4, 8, 16),
+    screened_blocks: Sequence[int] = (8, 16, 24, 32),
     group_size: int = 32,
-    block_size: int = 8,
+    block_size: int = 4,
 ) -> pd.DataFrame:
     """Count how many sources of the exact Top-k screening by blocks finds.
 

@@ -67,5 +67,5 @@ class Selection:
     window_nodes: int = 8
     window_steps: int = 8
     group_size: int = 32
-    block_size: int = 8
-    screened_blocks: int = 12
+    block_size: int = 4
+    screened_blocks: int = 24
