@@ -11,6 +11,10 @@ from sttrans_core.devices import can_compile, is_worth_compiling
 
 __all__ = ["attend_to_steps"]
 
+_LONGEST = (
+    48  # steps; a row of weights is one vector, and fused attention does well with longer ones
+)
+
 
 def attend_to_steps(
     query_key_value: Float[Tensor, "batch node history 3 head dim"],
@@ -31,7 +35,8 @@ def attend_to_steps(
     """
     tokens, seen = query_key_value.flatten(0, 1), observed.flatten(0, 1)
     work = seen.numel() * seen.shape[1] * tokens.shape[3]
-    if can_compile(query_key_value) and is_worth_compiling(work):
+    is_short = seen.shape[1] <= _LONGEST
+    if is_short and can_compile(query_key_value) and is_worth_compiling(work):
         mixed, _ = _StepAttention.apply(tokens, seen)  # type: ignore[misc]
     else:
         itself = torch.eye(seen.shape[1], dtype=torch.bool, device=seen.device)

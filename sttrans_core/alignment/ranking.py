@@ -68,9 +68,11 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
             from sttrans_core.kernels.compiling import lengths, run
 
             found = [each.new_empty(*size, topk) for each in kept]
-            half = 1 << max(0, (history - 1).bit_length() - 1)
-            steps = lengths(history, half)
-            run(ranking.keep_best, size[0] * size[1] * size[2], *panel[:5], *steps, *found)
+            # Twelve steps fit no register, but two pieces of eight that overlap do.
+            piece = min(16, 1 << max(0, (history - 1).bit_length() - 1))
+            sizes = lengths(history, piece)
+            rows = size[0] * size[1] * size[2]
+            run(ranking.keep_best, rows, *panel[:5], *sizes, *found)
         else:
             found = _topk(panel, segments, history, topk)
         for each, part in zip(kept, found, strict=True):

@@ -4,7 +4,7 @@ import numpy as np
 from numba import prange
 
 from sttrans_core.kernels.compiling import compiled
-from sttrans_core.kernels.vectors import count_above, larger, largest, load, pick
+from sttrans_core.kernels.vectors import count_above, larger, largest, load, pick, store
 
 __all__ = ["keep_best"]
 
@@ -58,13 +58,19 @@ def _sort_best(value, place, count, spot, best, chosen):
 
 
 @compiled()
+def _scores(score, missing, bias, panel, row, at, pair, piece):
+    several = load(score, (panel, row, at), piece) + load(missing, (panel, at), piece)
+    return several + load(bias, (panel, row, pair), piece)
+
+
+@compiled()
 def _keep_best(
-    first, end, score, missing, bias, relation, nodes, steps, half, source, source_relation
+    first, end, score, missing, bias, relation, nodes, steps, piece, source, source_relation
 ):
     # Of score (P, R, C*T), missing (P, C*T), bias (P, R, relations*T), relation (P, Q, C),
     # nodes (P, C), source and source_relation (P, Q, S, K); R = Q*S.
     num_segments, topk = source.shape[2:]
-    num_candidates, history, rest = nodes.shape[1], len(steps), len(steps) - len(half)
+    num_candidates, history, rest = nodes.shape[1], len(steps), len(steps) - len(piece)
     is_shared = len(relation) == 1
     together = len(_SIDE_BY_SIDE)
     top = np.full(num_candidates + together, -np.inf, score.dtype)
@@ -72,6 +78,7 @@ def _keep_best(
     closed = top[0]
     lane[0] = np.finfo(score.dtype).min
     lowest = lane[0]  # of what is not closed
+    of_step = np.full((history - 1) // together * together + together, closed, score.dtype)
     value = np.empty(max(num_candidates, topk * history) + 2 * together, score.dtype)
     place, spot = np.empty(len(value), np.int32), np.empty(len(value), np.int32)
     chosen = np.empty(topk, np.int32)
@@ -83,13 +90,11 @@ def _keep_best(
         for candidate in range(num_candidates):
             at = candidate * history
             pair = np.int64(relation[shared, target, candidate]) * history
-            # Two halves that overlap: twelve steps fit no register.
-            left = load(score, (panel, row, at), half) + load(missing, (panel, at), half)
-            left = left + load(bias, (panel, row, pair), half)
-            at, pair = at + rest, pair + rest
-            right = load(score, (panel, row, at), half) + load(missing, (panel, at), half)
-            right = right + load(bias, (panel, row, pair), half)
-            top[candidate] = largest(larger(left, right)) if pair > rest else closed
+            several = _scores(score, missing, bias, panel, row, at + rest, pair + rest, piece)
+            for begin in range(0, rest, len(piece)):  # pieces may overlap
+                each = _scores(score, missing, bias, panel, row, at + begin, pair + begin, piece)
+                several = larger(several, each)
+            top[candidate] = largest(several) if pair > 0 else closed
         # Candidates dealt out into K lanes: the K-th best step of any is no worse than the worst of
         # the lanes' best. What lies below need not be looked at.
         limit = lowest
@@ -110,9 +115,14 @@ def _keep_best(
         for i in range(found):
             at = chosen[i] * history
             pair = np.int64(relation[shared, target, chosen[i]]) * history
-            several = load(score, (panel, row, at), steps) + load(missing, (panel, at), steps)
-            several = several + load(bias, (panel, row, pair), steps)
-            count += pick(several, limit, at, value, place, count)
+            for begin in range(0, rest, len(piece)):
+                each = _scores(score, missing, bias, panel, row, at + begin, pair + begin, piece)
+                store(of_step, (begin,), each)
+            each = _scores(score, missing, bias, panel, row, at + rest, pair + rest, piece)
+            store(of_step, (rest,), each)
+            for begin in range(0, history, together):
+                several = load(of_step, (begin,), _SIDE_BY_SIDE)
+                count += pick(several, limit, at + begin, value, place, count)
         found = _sort_best(value, place, count, spot, best, chosen)
         for i in range(topk):
             if i < found:
@@ -128,11 +138,11 @@ def _keep_best(
 
 @compiled(parallel=True)
 def keep_best(
-    parts, count, score, missing, bias, relation, nodes, steps, half, source, source_relation
+    parts, count, score, missing, bias, relation, nodes, steps, piece, source, source_relation
 ) -> None:
     """Keep the best sources of each row of scores, in descending order; -1 fills up."""
     for part in prange(parts):
         _keep_best(
             count * part // parts, count * (part + 1) // parts,
-            score, missing, bias, relation, nodes, steps, half, source, source_relation,
+            score, missing, bias, relation, nodes, steps, piece, source, source_relation,
         )  # fmt: skip

@@ -14,6 +14,7 @@ from sttrans_core.kernels import ranking, vectors
 from sttrans_core.kernels.compiling import lengths, run
 from sttrans_core.mixing import mix_bases
 from sttrans_core.relation import DOWNSTREAM, NUM_DIRECTIONS, Geometry
+from sttrans_core.step_attention import attend_to_steps
 
 FIVE = (0,) * 5
 
@@ -96,10 +97,10 @@ def _ranked(score, bias, relation, topk):
     steps = sources // candidates
     size = (panels, targets, rows // targets, topk)
     source, classes = torch.empty(size, dtype=torch.int32), torch.empty(size, dtype=torch.int16)
-    half = 1 << max(0, (steps - 1).bit_length() - 1)
+    piece = min(16, 1 << max(0, (steps - 1).bit_length() - 1))
     run(
         ranking.keep_best, panels * rows, score, torch.zeros(panels, sources), bias, relation,
-        torch.arange(candidates)[None], *lengths(steps, half), source, classes,
+        torch.arange(candidates)[None], *lengths(steps, piece), source, classes,
     )  # fmt: skip
     return source, classes
 
@@ -117,7 +118,8 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize(
-    ("candidates", "steps", "topk"), [(40, 12, 16), (300, 3, 7), (9, 1, 9), (70, 13, 40), (5, 2, 1)]
+    ("candidates", "steps", "topk"),
+    [(40, 12, 16), (300, 3, 7), (9, 1, 9), (70, 13, 40), (5, 2, 1), (20, 100, 16)],
 )
 def test_the_best_are_kept_whatever_their_distribution(kind, candidates, steps, topk):
     generator = torch.Generator().manual_seed(0)
@@ -194,3 +196,20 @@ def test_mixtures_in_loops_are_those_of_single_operations():
         strict=True,
     ):
         assert torch.allclose(got, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 12, 33, 60])  # the last one is left to fused attention
+def test_attention_among_steps_is_a_softmax_over_what_was_observed(steps):
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(2, 3, steps, 3, 2, 5, generator=generator, dtype=torch.float64)
+    seen = torch.rand(2, 3, steps, generator=generator) > 0.3
+    tokens.requires_grad_()
+    query, key, value = tokens.unbind(3)
+    score = torch.einsum("bnthd,bnshd->bnhts", query, key) / math.sqrt(5)
+    closed = ~(seen[:, :, None, None] | torch.eye(steps, dtype=torch.bool))
+    weight = score.masked_fill(closed, -torch.inf).softmax(-1)
+    want = torch.einsum("bnhts,bnshd->bnthd", weight, value)
+    got = attend_to_steps(tokens, observed=seen)
+    assert torch.allclose(got, want, rtol=0, atol=1e-13)
+    of_got, of_want = (torch.autograd.grad(each.square().sum(), tokens)[0] for each in (got, want))
+    assert torch.allclose(of_got, of_want, rtol=0, atol=1e-12)
