@@ -99,9 +99,9 @@ class _CompiledAttention(torch.autograd.Function):
         arrays = _arrays(query, key, value, coefficients, features, source, relation)
         output = query.new_empty(*query.shape[:4], value.shape[4])
         weight = query.new_empty(*query.shape[:4], source.shape[3])
-        sizes = lengths(*_sizes(query, key, value, coefficients))
+        sizes = lengths(*_sizes(query, value, coefficients))
         count = query.shape[0] * query.shape[1]
-        run(attend, count, *sizes, order, *arrays, weight, output)
+        run(attend, count, *sizes, key.shape[2], order, *arrays, weight, output)
         return output, weight
 
     @staticmethod
@@ -123,7 +123,7 @@ class _CompiledAttention(torch.autograd.Function):
         of_features = features.new_empty(parts, *features.shape).zero_()
         count = query.shape[0] * query.shape[3]
         run(
-            attend_back, count, *lengths(*_sizes(query, key, value, coefficients)),
+            attend_back, count, *lengths(*_sizes(query, value, coefficients)), key.shape[2],
             order, gradients[0].contiguous(), *_arrays(*tensors), weight,
             changes[0], *(each.flatten(1, 2) for each in changes[1:3]), changes[3],
             of_features.flatten(1, 2),
@@ -140,8 +140,8 @@ def _arrays(query, key, value, coefficients, features, source, relation) -> tupl
     return tuple(each.contiguous() for each in tensors)
 
 
-def _sizes(query: Tensor, key: Tensor, value: Tensor, coefficients: Tensor) -> tuple[int, ...]:
-    return query.shape[4], coefficients.shape[4], value.shape[4], key.shape[2]
+def _sizes(query: Tensor, value: Tensor, coefficients: Tensor) -> tuple[int, ...]:
+    return query.shape[4], coefficients.shape[4], value.shape[4]
 
 
 def attend_to_all(

@@ -69,10 +69,9 @@ def keep_best(inputs: Inputs, candidates: Candidates, *, compiled: bool) -> Kept
 
             found = [each.new_empty(*size, topk) for each in kept]
             # Twelve steps fit no register, but two pieces of eight that overlap do.
-            piece = min(16, 1 << max(0, (history - 1).bit_length() - 1))
-            sizes = lengths(history, piece)
+            piece = lengths(min(16, 1 << max(0, (history - 1).bit_length() - 1)))
             rows = size[0] * size[1] * size[2]
-            run(ranking.keep_best, rows, *panel[:5], *sizes, *found)
+            run(ranking.keep_best, rows, *panel[:5], history, *piece, *found)
         else:
             found = _topk(panel, segments, history, topk)
         for each, part in zip(kept, found, strict=True):

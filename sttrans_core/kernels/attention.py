@@ -13,14 +13,14 @@ _SIDE_BY_SIDE = (0,) * 16  # scores whose exponentials are taken at once
 
 @compiled()
 def _attend(
-    first, end, dims, relation_dims, value_dims, steps, order, query, key, value, coefficient,
+    first, end, dims, relation_dims, value_dims, history, order, query, key, value, coefficient,
     feature, source, relation, weight, output,
 ):  # fmt: skip
     # order: (Q), near queries read the same sources; query: (B, Q, S, H, d), key: (B, N*T, H, d),
     # value: (B, N*T, H, v), coefficient: (B, Q, S, H, r), feature: (relations*T, r), source and
     # relation: (B, Q, S, K), weight: (B, Q, S, H, K).
     num_queries, num_segments, num_heads = query.shape[1:4]
-    topk, history = source.shape[3], len(steps)
+    topk = source.shape[3]
     together = len(_SIDE_BY_SIDE)
     score = np.zeros((topk - 1) // together * together + together, query.dtype)
     row = np.empty(topk, np.int64)
@@ -60,14 +60,14 @@ def _attend(
 
 @compiled()
 def _attend_back(
-    first, end, part, dims, relation_dims, value_dims, steps, order, gradient, query, key, value,
+    first, end, part, dims, relation_dims, value_dims, history, order, gradient, query, key, value,
     coefficient, feature, source, relation, weight, of_query, of_key, of_value, of_coefficient,
     of_feature,
 ):  # fmt: skip
     # As above; an item is one head of one window, whose gradients no other item touches. Those of
     # the features, which all share, are summed by part: (part, relations*T, r).
     num_segments, num_heads = query.shape[2:4]
-    topk, history = source.shape[3], len(steps)
+    topk = source.shape[3]
     of_weight = np.zeros(topk, query.dtype)
     zero = of_weight[0]  # of the type of the weights
     for b in range(first // num_heads, (end - 1) // num_heads + 1):
@@ -107,21 +107,21 @@ def _attend_back(
 
 @compiled(parallel=True)
 def attend(
-    parts, count, dims, relation_dims, value_dims, steps, order, query, key, value, coefficient,
+    parts, count, dims, relation_dims, value_dims, history, order, query, key, value, coefficient,
     feature, source, relation, weight, output,
 ) -> None:  # fmt: skip
     """Take the softmax over kept sources and the weighted mean of their values."""
     for part in prange(parts):
         _attend(
             count * part // parts, count * (part + 1) // parts,
-            dims, relation_dims, value_dims, steps, order,
+            dims, relation_dims, value_dims, history, order,
             query, key, value, coefficient, feature, source, relation, weight, output,
         )  # fmt: skip
 
 
 @compiled(parallel=True)
 def attend_back(
-    parts, count, dims, relation_dims, value_dims, steps, order, gradient, query, key, value,
+    parts, count, dims, relation_dims, value_dims, history, order, gradient, query, key, value,
     coefficient, feature, source, relation, weight, of_query, of_key, of_value, of_coefficient,
     of_feature,
 ) -> None:  # fmt: skip
@@ -129,7 +129,7 @@ def attend_back(
     for part in prange(parts):
         _attend_back(
             count * part // parts, count * (part + 1) // parts, part,
-            dims, relation_dims, value_dims, steps, order,
+            dims, relation_dims, value_dims, history, order,
             gradient, query, key, value, coefficient, feature, source, relation, weight,
             of_query, of_key, of_value, of_coefficient, of_feature,
         )  # fmt: skip

@@ -18,6 +18,7 @@ __all__ = ["compiled", "lengths", "run"]
 
 # The threads of OpenMP take over within microseconds and may be called from any thread.
 config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
+config.PARFOR_MAX_TUPLE_SIZE = 1024  # type: ignore[attr-defined] - the longest of `lengths`
 _NUM_THREADS = torch.get_num_threads()
 _AT_MOST: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 numba.set_num_threads(_AT_MOST)  # starts them, and changes the number for all that use OpenMP

@@ -65,12 +65,12 @@ def _scores(score, missing, bias, panel, row, at, pair, piece):
 
 @compiled()
 def _keep_best(
-    first, end, score, missing, bias, relation, nodes, steps, piece, source, source_relation
+    first, end, score, missing, bias, relation, nodes, history, piece, source, source_relation
 ):
     # Of score (P, R, C*T), missing (P, C*T), bias (P, R, relations*T), relation (P, Q, C),
     # nodes (P, C), source and source_relation (P, Q, S, K); R = Q*S.
     num_segments, topk = source.shape[2:]
-    num_candidates, history, rest = nodes.shape[1], len(steps), len(steps) - len(piece)
+    num_candidates, rest = nodes.shape[1], history - len(piece)
     is_shared = len(relation) == 1
     together = len(_SIDE_BY_SIDE)
     top = np.full(num_candidates + together, -np.inf, score.dtype)
@@ -138,11 +138,11 @@ def _keep_best(
 
 @compiled(parallel=True)
 def keep_best(
-    parts, count, score, missing, bias, relation, nodes, steps, piece, source, source_relation
+    parts, count, score, missing, bias, relation, nodes, history, piece, source, source_relation
 ) -> None:
     """Keep the best sources of each row of scores, in descending order; -1 fills up."""
     for part in prange(parts):
         _keep_best(
             count * part // parts, count * (part + 1) // parts,
-            score, missing, bias, relation, nodes, steps, piece, source, source_relation,
+            score, missing, bias, relation, nodes, history, piece, source, source_relation,
         )  # fmt: skip

@@ -490,6 +490,24 @@ def test_the_compiled_backend_repeats_itself_bit_by_bit():
     assert inputs.query.shape[1] == NODES
 
 
+def test_a_history_of_ten_hours_is_aligned_alike():
+    steps, nodes = 120, 6  # more steps than any vector has places, or the compiler takes in a tuple
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(1, *shape, 2, 4, generator=generator)
+        for shape in ((nodes, 1), (nodes, steps), (nodes, steps))
+    )
+    observed = torch.rand(1, nodes, steps, generator=generator) > 0.2
+    outputs = [
+        topk_alignment(
+            query, key, value, observed=observed, geometry=_places(nodes),
+            selection=Selection(topk=9), position=_nothing(steps, 4), backend=backend,
+        )[0]
+        for backend in ("reference", "compiled")
+    ]  # fmt: skip
+    assert torch.allclose(*outputs, atol=1e-6)
+
+
 def test_memory_does_not_grow_with_targets_times_sources():
     # 600 targets x 3,000 sources x 2 heads would be 14 MB in single precision; a tile has 2 MB.
     nodes, steps, dim = 600, 5, 4

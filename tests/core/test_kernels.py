@@ -100,7 +100,7 @@ def _ranked(score, bias, relation, topk):
     piece = min(16, 1 << max(0, (steps - 1).bit_length() - 1))
     run(
         ranking.keep_best, panels * rows, score, torch.zeros(panels, sources), bias, relation,
-        torch.arange(candidates)[None], *lengths(steps, piece), source, classes,
+        torch.arange(candidates)[None], steps, *lengths(piece), source, classes,
     )  # fmt: skip
     return source, classes
 
