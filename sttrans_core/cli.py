@@ -327,6 +327,7 @@ def list_() -> None:
     for name, card in list_datasets().items():
         typer.echo(f"  {name:20} {card['title']}")
     typer.echo(f"  {'FILE.nc':20} Own sensors, saved with from_table(...).to_netcdf('FILE.nc')")
+    typer.echo(f"  {'FOLDER.zarr':20} The same in a zarr store of format 3, read while it is used")
     typer.echo("Variants")
     for name, variant in VARIANTS.items():
         typer.echo(f"  {name:20} {variant.question}")

@@ -235,7 +235,7 @@ class RunFolder:
         if not self.holds(name):
             raise RunError(
                 f"A run folder must hold {name}; got {self.path} without it. "
-                "Finish the training (resume=True) or train again."
+                "Finish the training (--resume, or resume=True) or train again."
             )
         try:
             with safe_open(path, framework="pt") as file:

@@ -51,13 +51,13 @@ def run_benchmarks(
     unknown = [subject for subject in subjects if subject not in SUBJECTS]
     if unknown:
         raise ValueError(
-            f"A subject must be one of {', '.join(SUBJECTS)}; got {unknown[0]!r}. Choose of them."
+            f"A subject must be one of {', '.join(SUBJECTS)}; got {unknown[0]!r}. Take one of them."
         )
-    if min(nodes) < SMALLEST or repeats < 1:
-        raise ValueError(
-            f"A benchmark must have at least {SMALLEST} nodes and 1 repeat; "
-            f"got nodes={min(nodes)} and repeats={repeats}. Raise them."
-        )
+    for name, value, least in (("nodes", min(nodes), SMALLEST), ("repeats", repeats, 1)):
+        if value < least:
+            raise ValueError(
+                f"A benchmark must have {name} of at least {least}; got {value}. Raise {name}."
+            )
     where = pick_device(device)
     keep_freed_memory()
     rows = []

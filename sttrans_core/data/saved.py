@@ -59,6 +59,14 @@ def load_saved(path: str | os.PathLike[str]) -> xr.Dataset:
             f"A saved dataset must exist; got {path}, which does not. Check the path, or save "
             f"one with from_table(...).{save}('own{path.suffix}')."
         )
+    if is_store and not (path / "zarr.json").is_file():
+        is_older = (path / ".zgroup").is_file()
+        no_store = "a folder without zarr.json" if path.is_dir() else "a file"
+        got = "one of format 2" if is_older else no_store
+        raise SchemaError(
+            f"{path.name} must be a whole {what}; got {got}. "
+            f"Save it again with from_table(...).{save}(..., zarr_format=3)."
+        )
     try:
         dataset = _open_store(path) if is_store else _read_file(path)
         for name in {"node", "to_node"} & set(dataset.coords):

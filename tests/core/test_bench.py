@@ -66,7 +66,7 @@ def test_the_command_writes_a_table(tmp_path):
     ("options", "sentence"),
     [
         (("--subject", "all"), "A subject must be one of alignment"),
-        (("--nodes", 3), "at least 20 nodes and 1 repeat"),
+        (("--nodes", 3), "nodes of at least 20"),
         (("--output", "bench.png"), "must end in .csv, since a CSV table is what is written"),
     ],
 )
