@@ -173,7 +173,7 @@ def test_a_card_and_a_list_name_saved_datasets(own):
 def test_the_example_of_the_readme_runs(tmp_path):
     readme = (ROOT / "README.md").read_text()
     section = readme[readme.index("## Your own sensors") : readme.index("## Data and licences")]
-    (code,) = re.findall(r"^```py\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+    code, store = re.findall(r"^```py\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
     (shell,) = re.findall(r"^```bash\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
     index = pd.date_range("2024-01-01", periods=400, freq="5min", name="time")
     phase = np.arange(400)[:, None] / 20 + np.arange(5)
@@ -184,6 +184,8 @@ def test_the_example_of_the_readme_runs(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     lines = [line for line in shell.splitlines() if line.startswith("python -m sttrans_core")]
     commands = [[sys.executable, "-W", "error", "-c", code]]
+    load = "from sttrans_core import load_dataset; dataset = load_dataset('own.nc')\n"
+    commands += [[sys.executable, "-c", f"{load}{store}\nload_dataset('own.zarr')"]]
     commands += [[sys.executable, *line.split()[1:]] for line in lines]
     for command in commands:
         answer = subprocess.run(
