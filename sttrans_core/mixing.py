@@ -40,7 +40,7 @@ class _Mixture(torch.autograd.Function):
         from sttrans_core.kernels.mixing import mix
 
         count, _, heads, dim = bases.shape
-        share, mixed = torch.empty_like(mixing), bases.new_empty(count, heads, dim)
+        share, mixed = mixing.new_empty(mixing.shape), bases.new_empty(count, heads, dim)
         sizes = lengths(heads, dim)
         arrays = (bases.contiguous(), mixing.contiguous(), share, mixed)
         run(mix, count, *sizes, *arrays)
@@ -58,7 +58,7 @@ class _Mixture(torch.autograd.Function):
         from sttrans_core.kernels.mixing import mix_back
 
         bases, share = ctx.saved_tensors
-        of_bases, of_mixing = torch.empty_like(bases), torch.empty_like(share)
+        of_bases, of_mixing = bases.new_empty(bases.shape), share.new_empty(share.shape)
         sizes = lengths(*bases.shape[2:])
         arrays = (gradients[0].contiguous(), bases.contiguous(), share, of_bases, of_mixing)
         run(mix_back, len(bases), *sizes, *arrays)

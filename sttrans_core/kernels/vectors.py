@@ -29,7 +29,7 @@ __all__ = [
     "total",
 ]
 
-_FAST = ("contract", "reassoc", "nsz", "arcp", "nnan")  # as `loops.compiled` has it
+_FAST = ("contract", "reassoc", "nsz", "arcp", "nnan")  # as `compiled` has it
 _TERMS = {32: 7, 64: 13}  # of the series of exp: within half a unit in the last place of 1
 
 
