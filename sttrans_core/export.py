@@ -145,12 +145,12 @@ def _trace(forecaster: Forecaster) -> torch.export.ExportedProgram:
     model = copy.deepcopy(forecaster.model).cpu().eval()
     for layer in model.decoder:
         if isinstance(layer, DecoderLayer) and layer.alignment is not None:
-            _fix_features(layer.alignment.position)
+            _fix_features(layer.alignment.position, model.geometry.classes)
     plain = _Plain(model, forecaster.data.scaler)
     data, nodes = forecaster.config.data, len(forecaster.data.nodes)
     steps = torch.zeros(2, data.history_steps + data.horizon_steps, dtype=torch.int64)
     inputs = (torch.zeros(2, data.history_steps, nodes), steps, steps.clone())
-    plain(*inputs)  # tables of the geometry are filled when they are first asked for
+    plain(*inputs)  # groups of the geometry are found when they are first asked for
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(
         plain, inputs, dynamic_shapes=({0: batch}, {0: batch}, {0: batch}), strict=False
@@ -162,10 +162,10 @@ def _trace(forecaster: Forecaster) -> torch.export.ExportedProgram:
     return program
 
 
-def _fix_features(position: LearnedPosition | FixedPosition) -> None:
+def _fix_features(position: LearnedPosition | FixedPosition, classes: Tensor) -> None:
     """Compute what depends on no input once, and leave out what it is made of."""
-    known = position.features()
-    position.features = lambda: known
+    known = position.features(classes)
+    position.features = lambda classes: known  # noqa: ARG005
     for name, _ in (*position.named_buffers(recurse=False), *position.named_children()):
         delattr(position, name)
 

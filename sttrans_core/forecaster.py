@@ -197,12 +197,13 @@ class Forecaster:
         )
         alignment = alignments[layer]
         targets = torch.tensor(query, device=self.device)[:, None, None]
-        relations = self.model.geometry.relations(targets, alignment.node[0])
+        geometry = self.model.geometry
+        relations = geometry.relations(targets, alignment.node[0])
         return label_alignment(
             alignment,
             dataset,
             query=np.array(query),
-            direction=direction_names(relations),
+            direction=direction_names(geometry.classes[relations]),
             last_step=int(last_steps[0]),
             config=self.config,
             selection=selection,

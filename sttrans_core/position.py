@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sttrans_core.relation import NUM_DIRECTIONS, NUM_SECTORS, ring_centres
@@ -17,10 +17,10 @@ class LearnedPosition(nn.Module):
     A small network gives `relation_dim` features for every relation class and lag, and each head
     has a projection of its own from features to its key space, so a query scores a source by
     `q . (k + r(distance, direction, lag))`. The features are shared by heads and computed once for
-    the few hundred classes, not for every pair. Beside them each head has slopes, whatever the
-    query: how its scores change with distance, with lag and with the direction. At first every head
-    prefers what is near and new, and each another direction; heads that all start alike never part,
-    and their mean of all directions tells a forecast nothing.
+    the few dozen classes that occur, not for every pair. Beside them each head has slopes, whatever
+    the query: how its scores change with distance, with lag and with the direction. At first every
+    head prefers what is near and new, and each another direction; heads that all start alike never
+    part, and their mean of all directions tells a forecast nothing.
 
     Args:
         history_steps: Steps of the history; lags are counted back from the newest.
@@ -54,9 +54,12 @@ class LearnedPosition(nn.Module):
     inputs: Float[Tensor, "relation history feature"]
     slope_inputs: Float[Tensor, "relation history 6"]
 
-    def features(self) -> Float[Tensor, "relation history relation_dim"]:
-        """Give the features of every relation class and history step."""
-        return torch.cat([self.network(self.inputs), self.slope_inputs], dim=-1)
+    def features(
+        self, classes: Int[Tensor, " relation"]
+    ) -> Float[Tensor, "relation history relation_dim"]:
+        """Give the features of relation classes at every history step."""
+        learned = self.network(self.inputs[classes])
+        return torch.cat([learned, self.slope_inputs[classes]], dim=-1)
 
     def project(
         self, query: Float[Tensor, "... head dim"]
@@ -93,9 +96,9 @@ class FixedPosition(nn.Module):
 
     table: Float[Tensor, "relation history 1"]
 
-    def features(self) -> Float[Tensor, "relation history 1"]:
-        """Give the fixed decay of every relation class and history step."""
-        return self.table
+    def features(self, classes: Int[Tensor, " relation"]) -> Float[Tensor, "relation history 1"]:
+        """Give the fixed decay of relation classes at every history step."""
+        return self.table[classes]
 
     def project(self, query: Float[Tensor, "... head dim"]) -> Float[Tensor, "... head 1"]:
         """Weigh the decay by 1, whatever the query."""

@@ -52,9 +52,9 @@ class Geometry(nn.Module):
     Distances are counted in *spacings*, the typical distance between neighbouring nodes, so that
     one set of classes serves a freeway and a continent. Nothing here grows faster than the number
     of nodes: pairs are classified when they are asked for, and looked up in a table where there are
-    few nodes. Between nodes that traffic passes one after the other, the distance is that along the
-    road and the direction its way, downstream or upstream; between others they are the straight
-    distance and the bearing.
+    few nodes; `classes` are then those that occur, else all. Between nodes that traffic passes one
+    after the other, the distance is that along the road and the direction its way, downstream or
+    upstream; between others they are the straight distance and the bearing.
 
     Args:
         latitude: Degrees, one per node.
@@ -83,8 +83,9 @@ class Geometry(nn.Module):
         pair, relation = self._along_roads(latitude, longitude, downstream)
         self.register_buffer("road_pair", pair, persistent=False)
         self.register_buffer("road_relation", relation, persistent=False)
-        # Filled when they are first asked for.
-        self.register_buffer("table", torch.empty(0, 0, dtype=torch.int16), persistent=False)
+        classes, table = self._tabled()
+        self.register_buffer("classes", classes, persistent=False)
+        self.register_buffer("table", table, persistent=False)
         self._groups: dict[tuple[Any, ...], Groups] = {}
         self._for_loops: tuple[Tensor, ...] = ()
 
@@ -103,10 +104,21 @@ class Geometry(nn.Module):
         order = pair.argsort()
         return torch.from_numpy(pair[order]), torch.from_numpy(relation[order])
 
+    def _tabled(self) -> tuple[Int[Tensor, " relation"], Int[Tensor, "node node"]]:
+        """Give the classes of the pairs that there are, and the place of each pair's in them."""
+        if self.num_nodes > _MOST_TABLED:
+            return torch.arange(NUM_RELATIONS), torch.empty(0, 0, dtype=torch.int16)
+        everyone = torch.arange(self.num_nodes)
+        table = self._classify(everyone[:, None], everyone)
+        occurs = torch.zeros(NUM_RELATIONS, dtype=torch.bool)
+        occurs[0], occurs[table] = True, True
+        return occurs.nonzero()[:, 0], (occurs.cumsum(0) - 1)[table].to(torch.int16)
+
     neighbours: Int[Tensor, "node neighbour"]
     position: Float[Tensor, "node 2"]
     road_pair: Int[Tensor, " pair"]
     road_relation: Int[Tensor, " pair"]
+    classes: Int[Tensor, " relation"]
     table: Int[Tensor, "node node"]
 
     @property
@@ -175,11 +187,12 @@ class Geometry(nn.Module):
             source: Node indices, broadcast against `target`.
 
         Returns:
-            Relation class of each pair, 0 where source and target are the same node.
+            For each pair the place of its relation class in `classes`, 0 where source and target
+            are the same node.
         """
-        if self.num_nodes > _MOST_TABLED:
+        if not len(self.table):
             return self._classify(target, source)
-        return self._whole_table()[target, source].long()
+        return self.table[target, source].long()
 
     def relations_of_groups(
         self, targets: Int[Tensor, "group member"], nodes: Int[Tensor, "group candidate"]
@@ -191,16 +204,15 @@ class Geometry(nn.Module):
             nodes: Node indices on the CPU; -1 is no source.
 
         Returns:
-            Relation class, 0 where the candidate is no source; that of `relations`, but for pairs
-            that lie on the very border of two classes.
+            As `relations`, but for pairs that lie on the very border of two classes; 0 where the
+            candidate is no source.
         """
         from sttrans_core.kernels.compiling import lengths, run
         from sttrans_core.kernels.relations import classify, look_up
 
         found = torch.empty(*targets.shape, nodes.shape[1], dtype=torch.int16)
-        if self.num_nodes <= _MOST_TABLED:
-            table = self._whole_table()
-            run(look_up, targets.numel(), targets, nodes, table, found)
+        if len(self.table):
+            run(look_up, targets.numel(), targets, nodes, self.table, found)
             return found
         if not self._for_loops:
             half = self.position[:, :1].double() / 2
@@ -218,12 +230,6 @@ class Geometry(nn.Module):
         )  # fmt: skip
         return found
 
-    def _whole_table(self) -> Int[Tensor, "node node"]:
-        if not len(self.table):
-            everyone = torch.arange(self.num_nodes, device=self.position.device)
-            self.table = self._classify(everyone[:, None], everyone).to(torch.int16)
-        return self.table
-
     def _classify(
         self, target: Int[Tensor, "..."], source: Int[Tensor, "..."]
     ) -> Int[Tensor, "..."]:
@@ -239,17 +245,17 @@ class Geometry(nn.Module):
         return torch.where(target == source, 0, relation)
 
 
-def direction_names(relations: Int[Tensor, "..."]) -> np.ndarray:
+def direction_names(classes: Int[Tensor, "..."]) -> np.ndarray:
     """Name the direction from target to source of relation classes.
 
     Args:
-        relations: From `Geometry.relations`.
+        classes: Of `Geometry.classes`.
 
     Returns:
         "downstream" or "upstream" along a road, else the compass point; "" for the node itself.
     """
     names = np.array(["", *DIRECTIONS])
-    index = torch.where(relations == 0, 0, 1 + (relations - 1) % NUM_DIRECTIONS)
+    index = torch.where(classes == 0, 0, 1 + (classes - 1) % NUM_DIRECTIONS)
     return names[index.cpu().numpy()]
 
 

@@ -87,7 +87,7 @@ def topk_alignment(
         value=value,
         observed=observed,
         coefficients=position.project(query).to(key.dtype),
-        features=position.features().to(key.dtype),
+        features=position.features(geometry.classes).to(key.dtype),
         geometry=geometry,
         selection=selection,
         query_nodes=query_nodes,

@@ -165,7 +165,7 @@ def test_pairs_of_groups_have_the_classes_of_the_geometry(nodes):
     want = want.masked_fill(found[:, None] < 0, 0)
     # Some pairs lie so near to the border of two classes that rounding decides.
     assert (relation != want).float().mean() < 1e-4
-    on_road = (relation - 1) % NUM_DIRECTIONS >= DOWNSTREAM
+    on_road = (geometry.classes[relation.long()] - 1) % NUM_DIRECTIONS >= DOWNSTREAM
     assert on_road[0].sum() > 10
     assert torch.equal(relation[0, :, :30].long(), want[0, :, :30])
 

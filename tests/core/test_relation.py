@@ -1,5 +1,7 @@
 """Relative positions: classes of distance and direction, and the fixed decay."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import torch
@@ -24,16 +26,24 @@ def _line(*positions: float, north: bool = False, spacing_km: float = SPACING_KM
     """Give places on the equator (or a meridian), in hundredths of a degree."""
     along = np.array(positions) / 100
     across = np.zeros_like(along)
-    latitude, longitude = (along, across) if north else (across, along)
-    geometry = Geometry(latitude, longitude, num_neighbours=2)
-    geometry.spacing_km = spacing_km
-    return geometry
+    return _spaced(*((along, across) if north else (across, along)), spacing_km)
+
+
+def _spaced(latitude: np.ndarray, longitude: np.ndarray, spacing_km: float) -> Geometry:
+    """Give places with a given typical spacing, so that distances in spacings are known."""
+    with patch("sttrans_core.relation._typical_spacing", return_value=spacing_km):
+        return Geometry(latitude, longitude, num_neighbours=2)
 
 
 def _relation(geometry: Geometry, target: int, source: int) -> tuple[int, int]:
     """Give (ring, direction) of a pair."""
-    relation = int(geometry.relations(torch.tensor(target), torch.tensor(source)))
-    return divmod(relation - 1, NUM_DIRECTIONS)
+    return divmod(int(_classes(geometry)[target, source]) - 1, NUM_DIRECTIONS)
+
+
+def _classes(geometry: Geometry) -> torch.Tensor:
+    """Give the class of every pair."""
+    nodes = torch.arange(geometry.num_nodes)
+    return geometry.classes[geometry.relations(nodes[:, None], nodes)]
 
 
 def test_spacing_and_offsets_by_hand():
@@ -51,10 +61,18 @@ def test_spacing_and_offsets_by_hand():
 
 
 def test_the_node_itself_has_a_class_of_its_own():
-    nodes = torch.arange(4)
-    relations = _line(0, 1, 2, 3).relations(nodes[:, None], nodes)
-    assert torch.equal(relations == 0, torch.eye(4, dtype=torch.bool))
-    assert int(relations.max()) < NUM_RELATIONS
+    classes = _classes(_line(0, 1, 2, 3))
+    assert torch.equal(classes == 0, torch.eye(4, dtype=torch.bool))
+    assert int(classes.max()) < NUM_RELATIONS
+
+
+def test_only_classes_that_occur_are_counted():
+    # Two places one spacing apart: each itself, one to the east and one to the west.
+    geometry = _line(0, 1)
+    ring, east, west = 1, 2, 6
+    assert geometry.classes.tolist() == [0, *(1 + ring * NUM_DIRECTIONS + d for d in (east, west))]
+    nodes = torch.arange(2)
+    assert geometry.relations(nodes[:, None], nodes).tolist() == [[0, 1], [2, 0]]
 
 
 def test_distances_are_counted_in_spacings():
@@ -89,14 +107,13 @@ def test_along_a_road_the_direction_is_its_way():
     assert _relation(geometry, 2, 3) == (0, DOWNSTREAM)
     # The sixth place is not on the road: it lies east, whatever is known of the others.
     assert _relation(geometry, 4, 5) == (0, 2)
-    nodes = torch.arange(6)
-    relations = geometry.relations(nodes[:, None], nodes)
-    assert torch.equal(relations == 0, torch.eye(6, dtype=torch.bool))
-    names = direction_names(relations[4]).tolist()
+    classes = _classes(geometry)
+    assert torch.equal(classes == 0, torch.eye(6, dtype=torch.bool))
+    names = direction_names(classes[4]).tolist()
     assert names == ["upstream", "upstream", "upstream", "upstream", "", "E"]
-    without = Geometry(np.zeros(6), row, num_neighbours=2).relations(nodes[:, None], nodes)
-    assert torch.equal(relations[:, 5], without[:, 5])
-    assert not torch.equal(relations[:, :5], without[:, :5])
+    without = _classes(Geometry(np.zeros(6), row, num_neighbours=2))
+    assert torch.equal(classes[:, 5], without[:, 5])
+    assert not torch.equal(classes[:, :5], without[:, :5])
 
 
 def test_a_road_looks_the_same_from_all_its_places_whatever_its_course():
@@ -109,8 +126,7 @@ def test_a_road_looks_the_same_from_all_its_places_whatever_its_course():
 
 
 def test_a_pair_across_the_date_line_is_near():
-    geometry = Geometry(np.zeros(3), np.array([179.99, -180.0, -179.99]), num_neighbours=3)
-    geometry.spacing_km = SPACING_KM
+    geometry = _spaced(np.zeros(3), np.array([179.99, -180.0, -179.99]), SPACING_KM)
     assert _relation(geometry, 0, 1) == (1, 2)
     assert _relation(geometry, 0, 2) == (2, 2)
     assert _relation(geometry, 2, 0) == (2, 6)
@@ -119,10 +135,9 @@ def test_a_pair_across_the_date_line_is_near():
 @given(scale=st.floats(1, 20), north=st.booleans())
 def test_classes_do_not_depend_on_the_scale_of_the_map(scale, north):
     places = np.array([0.0, 1.0, 2.0, 5.2, 12.3])  # no distance near an edge of rings
-    nodes = torch.arange(5)
-    before = _line(*places, north=north).relations(nodes[:, None], nodes)
+    before = _line(*places, north=north)
     after = _line(*(scale * places), north=north, spacing_km=scale * SPACING_KM)
-    assert torch.equal(before, after.relations(nodes[:, None], nodes))
+    assert torch.equal(_classes(before), _classes(after))
 
 
 def test_coordinates_are_centred_and_stay_finite_for_one_place():
@@ -136,7 +151,9 @@ def test_coordinates_are_centred_and_stay_finite_for_one_place():
 def test_the_fixed_decay_by_hand():
     head_dim = 4
     position = FixedPosition(3, head_dim, decay_spacings=4.0, decay_steps=6.0)
-    score = position.features()[..., 0] / 2  # scores are divided by sqrt(4)
+    score = (
+        position.features(torch.arange(NUM_RELATIONS))[..., 0] / 2
+    )  # scores are divided by sqrt(4)
     # The node itself falls by 1/6 per step of lag, the newest step not at all.
     assert score[0].tolist() == pytest.approx([-2 / 6, -1 / 6, 0.0])
     # The ring from 0.5 to 1.5 spacings has its centre at 1: a quarter of the decay length.
@@ -149,7 +166,8 @@ def test_heads_start_near_and_new_each_in_a_direction_of_its_own():
     position = LearnedPosition(7, 4, 5, 11)
     position.projection.data.zero_()
     coefficients = position.project(torch.zeros(4, 5))  # (head, feature)
-    score = coefficients @ position.features().flatten(0, 1).T  # of no query in particular
+    features = position.features(torch.arange(NUM_RELATIONS))
+    score = coefficients @ features.flatten(0, 1).T  # of no query in particular
     score = score.unflatten(1, (NUM_RELATIONS, 7))
     assert (score.diff(dim=2) > 0).all()  # newer is better
     by_ring = score[:, 1:, -1].unflatten(1, (-1, NUM_DIRECTIONS))
@@ -161,7 +179,7 @@ def test_heads_start_near_and_new_each_in_a_direction_of_its_own():
 
 def test_the_learned_position_knows_every_class_and_step():
     position = LearnedPosition(7, 3, 5, 11)
-    features = position.features()
+    features = position.features(torch.arange(NUM_RELATIONS))
     assert features.shape[:2] == (NUM_RELATIONS, 7)
     assert len(features[:, 0].unique(dim=0)) == NUM_RELATIONS
     coefficients = position.project(torch.randn(2, 13, 3, 5))
@@ -175,9 +193,8 @@ def test_pairs_are_classified_alike_with_and_without_a_table(monkeypatch):
     latitude, longitude = random.uniform(0, 0.2, (2, 40))
     road = np.stack([np.arange(39), np.arange(1, 40)], axis=-1)
     options = {"num_neighbours": 5, "downstream": road}
-    nodes = torch.arange(40)
-    tabled, direct = (Geometry(latitude, longitude, **options) for _ in range(2))
-    relations = tabled.relations(nodes[:, None], nodes)
+    tabled = Geometry(latitude, longitude, **options)
     monkeypatch.setattr("sttrans_core.relation._MOST_TABLED", 39)
-    assert torch.equal(relations, direct.relations(nodes[:, None], nodes))
+    direct = Geometry(latitude, longitude, **options)
+    assert torch.equal(_classes(tabled), _classes(direct))
     assert (len(tabled.table), len(direct.table)) == (40, 0)
