@@ -16,6 +16,7 @@ from numba.extending import intrinsic, models, overload, register_model
 from sttrans_core.kernels.compiling import compiled
 
 __all__ = [
+    "TILE",
     "Vector",
     "count_above",
     "dot",
@@ -24,11 +25,13 @@ __all__ = [
     "larger",
     "largest",
     "load",
+    "multiply",
     "pick",
     "store",
     "total",
 ]
 
+TILE = (8, 32)  # rows and columns of a product that are computed at once, in registers
 _FAST = ("contract", "reassoc", "nsz", "arcp", "nnan")  # as `compiled` has it
 _TERMS = {32: 7, 64: 13}  # of the series of exp: within half a unit in the last place of 1
 
@@ -244,6 +247,67 @@ def pick(_: Any, vector: Any, limit: Any, first: Any, value: Any, place: Any, at
 def _count(builder: Any, truth: Any) -> Any:
     bits = builder.bitcast(truth, ir.IntType(truth.type.count))
     return builder.ctpop(builder.zext(bits, ir.IntType(64)))
+
+
+@intrinsic
+def multiply(_: Any, left: Any, right: Any, start: Any, result: Any, at: Any) -> Any:
+    """Write a tile of a product: `result[i:, j:] = start[j:] + left[i:] @ right[:, j:]`.
+
+    `at` is (i, j); all four are arrays in rows, wide enough for the whole tile.
+    """
+    pairs = ((left, at), (right, at), (start, (at[1],)), (result, at))
+    for array, index in pairs:
+        _check_row(array, index)
+    rows, columns = TILE
+    of = Vector(right.dtype, 16)
+    halves = range(0, columns, of.length)
+    width = of.dtype.bitwidth // 8
+
+    def generate(context: Any, builder: Any, __: Any, args: Any) -> Any:
+        first, column = cgutils.unpack_tuple(builder, args[4], 2)
+
+        def pointer(which: int, *index: Any) -> Any:
+            array_type, kinds = (left, right, start, result)[which], (types.intp,) * len(index)
+            packed = cgutils.pack_array(builder, index)
+            return _pointer(context, builder, array_type, args[which], kinds, packed)
+
+        def several(address: Any) -> Any:
+            return builder.bitcast(address, _llvm(of).as_pointer())
+
+        def shifted(value: Any, by: int) -> Any:
+            return builder.add(value, ir.Constant(value.type, by))
+
+        sums = {
+            (i, j): cgutils.alloca_once(builder, _llvm(of)) for i in range(rows) for j in halves
+        }
+        for (_, j), place in sums.items():
+            beginning = several(pointer(2, shifted(column, j)))
+            builder.store(builder.load(beginning, align=width), place)
+        inner = _length(context, builder, right, args[1])
+        with cgutils.for_range(builder, inner) as loop:
+            across = [
+                builder.load(several(pointer(1, loop.index, shifted(column, j))), align=width)
+                for j in halves
+            ]
+            for i in range(rows):
+                number = builder.load(pointer(0, shifted(first, i), loop.index))
+                number = _splat(builder, number, _llvm(of))
+                for j, numbers in zip(halves, across, strict=True):
+                    more = builder.fmul(number, numbers, flags=_FAST)
+                    more = builder.fadd(builder.load(sums[i, j]), more, flags=_FAST)
+                    builder.store(more, sums[i, j])
+        for (i, j), place in sums.items():
+            address = several(pointer(3, shifted(first, i), shifted(column, j)))
+            builder.store(builder.load(place), address, align=width)
+        return context.get_dummy_value()
+
+    return types.none(left, right, start, result, at), generate
+
+
+def _length(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    """Give the length of the first axis."""
+    shape = context.make_array(array_type)(context, builder, array).shape
+    return builder.extract_value(shape, 0)
 
 
 @intrinsic

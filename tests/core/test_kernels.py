@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
@@ -85,22 +86,52 @@ def test_numbers_at_the_limit_or_above_are_picked_in_order():
     assert place.tolist() == [-1, -1, -1, 100, 103, 104, -1, -1]
 
 
+@njit
+def _multiply_tile(left, right, start, result):
+    vectors.multiply(left, right, start, result, (1, 2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_tile_of_a_product_is_written(dtype):
+    rows, columns = vectors.TILE
+    random = np.random.default_rng(0)
+    left, right = random.integers(-9, 9, (rows + 2, 5)), random.integers(-9, 9, (5, columns + 3))
+    start, result = random.integers(-9, 9, columns + 3), np.full((rows + 2, columns + 3), 7)
+    arrays = [each.astype(dtype) for each in (left, right, start, result)]
+    _multiply_tile(*arrays)
+    want = result.copy()
+    want[1:-1, 2:-1] = (start + left @ right)[1:-1, 2:-1]
+    np.testing.assert_array_equal(arrays[-1], want)
+
+
 def test_a_vector_lies_in_a_row():
     with pytest.raises(TypingError, match="A vector must lie in a row of a contiguous array"):
         _load_column(np.zeros((6, 6)).T)
 
 
 def _ranked(score, bias, relation, topk):
-    """Rank scores (P, Q*S, C*T) by the kernel, with class and step of a source in its bias."""
-    panels, rows, sources = score.shape
+    """Rank scores (B, Q*S, C*T) by the kernel, with class and step of a source in its bias.
+
+    A query has a channel of its own, in which keys hold their scores; so have its coefficients.
+    """
+    windows, rows, sources = score.shape
     targets, candidates = relation.shape[1:]
-    steps = sources // candidates
-    size = (panels, targets, rows // targets, topk)
+    steps, several = sources // candidates, (targets, rows // targets)
+    observed = ~score.isneginf().all(1).view(windows, candidates, steps)
+    key = score.nan_to_num(neginf=0).mT.reshape(windows, candidates, steps, rows)
+    query = torch.eye(rows).expand(windows, -1, -1).unflatten(1, several)
+    coefficients = torch.eye(windows * rows).view(windows, *several, 1, -1)
+    closed = torch.zeros(bias.shape[2])
+    closed[:steps] = -torch.inf
+    more = -len(closed) % vectors.TILE[1]
+    tables = (F.pad(bias.flatten(0, 1), (0, more)), F.pad(closed, (0, more)))
+    size = (windows, *several, topk)
     source, classes = torch.empty(size, dtype=torch.int32), torch.empty(size, dtype=torch.int16)
     piece = min(16, 1 << max(0, (steps - 1).bit_length() - 1))
     run(
-        ranking.keep_best, panels * rows, score, torch.zeros(panels, sources), bias, relation,
-        torch.arange(candidates)[None], steps, *lengths(piece), source, classes,
+        ranking.keep_best, 2 * windows, 2, query.contiguous(), key.contiguous(), observed,
+        coefficients, *tables, torch.arange(targets)[None], torch.arange(candidates)[None, None],
+        relation[None], *lengths(piece), source, classes,
     )  # fmt: skip
     return source, classes
 
@@ -112,22 +143,22 @@ KINDS = {
     "all alike": lambda x: x * 0,
     "one far above": lambda x: torch.where(x == x.amax(2, keepdim=True), 1e30, x),
     "far apart": lambda x: x.pow(15) * 1e20,
-    "mostly closed": lambda x: torch.where(x > 1.5, x, -torch.inf),
+    "mostly missing": lambda x: torch.where(x[:, :1] > 1.5, x, -torch.inf),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize(
     ("candidates", "steps", "topk"),
-    [(40, 12, 16), (300, 3, 7), (9, 1, 9), (70, 13, 40), (5, 2, 1), (20, 100, 16)],
+    [(40, 12, 16), (400, 12, 7), (9, 1, 9), (70, 13, 40), (5, 2, 1), (20, 100, 16)],
 )
 def test_the_best_are_kept_whatever_their_distribution(kind, candidates, steps, topk):
     generator = torch.Generator().manual_seed(0)
-    score = kind(
-        torch.randn(2, 6, candidates * steps, generator=generator)
-    )  # 3 targets, 2 segments
-    relation = torch.randint(0, 4, (1, 3, candidates), generator=generator, dtype=torch.int16)
-    bias = torch.randn(2, 6, 4 * steps, generator=generator).round(decimals=2)
+    targets, segments = 37, 2
+    size = (2, targets * segments)
+    score = kind(torch.randn(*size, candidates * steps, generator=generator))
+    relation = torch.randint(0, 4, (1, targets, candidates), generator=generator, dtype=torch.int16)
+    bias = torch.randn(*size, 4 * steps, generator=generator).round(decimals=2)
     source, classes = _ranked(score, bias, relation, topk)
     rows = relation.repeat_interleave(2, 1).long().expand(2, -1, -1)  # (P, Q*S, C)
     pair = (rows[..., None] * steps + torch.arange(steps)).flatten(2)
