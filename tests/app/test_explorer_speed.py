@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
 APP = Path(__file__).parents[2] / "apps" / "attention_explorer.py"
 FIRST_SECONDS, TAP_SECONDS = 12.0, 0.9
-TAPS, WARM_UP = 10, 3
+TAPS, WARM_UP = 7, 2
 
 # Notes when map, series and cube are first drawn, in ms from the start of the navigation.
 WATCH_FIRST = """
@@ -109,18 +109,26 @@ def test_the_first_picture_comes_soon(guarded_page, serve_app, record_property):
     assert statistics.median(later) < FIRST_SECONDS
 
 
-@pytest.mark.parametrize("picture", ["Space-time cube", "On the map"])
 def test_a_tap_among_207_sensors_is_answered_soon(
-    guarded_page, serve_app, record_property, real_data, picture
+    guarded_page, serve_app, record_property, real_data
 ):
     """Goal: 0.3 s from a tap to ring, series, picture of the alignment and table."""
     served = serve_app(APP, STTRANS_DATA=str(real_data))
     page = guarded_page
     page.add_init_script(WATCH_FIRST)
     open_page(page, served.url + "?data=metr-la")
-    page.get_by_role("button", name=picture).click()
-    page.locator("td.rank").first.wait_for()
-    page.wait_for_timeout(3000)
+    for picture in ("Space-time cube", "On the map"):
+        page.get_by_role("button", name=picture).click()
+        page.locator("td.rank").first.wait_for()
+        page.wait_for_timeout(3000)
+        times = tap_times(page)
+        report(record_property, f"taps, {picture} (s)", [round(time, 3) for time in times])
+        report(record_property, f"median, {picture} (s)", round(statistics.median(times), 3))
+        assert statistics.median(times) < TAP_SECONDS
+
+
+def tap_times(page: Page) -> list[float]:
+    """Tap sensors all over the map; give the seconds until every view had changed."""
     spots = page.evaluate(PREPARE)
     assert len(spots) >= TAPS + WARM_UP
     times = []
@@ -132,7 +140,4 @@ def test_a_tap_among_207_sensors_is_answered_soon(
         page.wait_for_function("() => window.waited", timeout=60_000)
         times.append(page.evaluate("waited") / 1000)
         page.wait_for_timeout(300)
-    times = times[WARM_UP:]
-    report(record_property, f"taps, {picture} (s)", [round(time, 3) for time in times])
-    report(record_property, f"median, {picture} (s)", round(statistics.median(times), 3))
-    assert statistics.median(times) < TAP_SECONDS
+    return times[WARM_UP:]

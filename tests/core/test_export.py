@@ -147,8 +147,12 @@ def untrained(trained, **model):
 @pytest.mark.parametrize(
     "model",
     [
-        {"screening": "blocks"},
-        {"window": "none", "position": "fixed", "num_decoder_layers": 2},
+        {
+            "screening": "blocks",
+            "window": "none",
+            "position": "fixed",
+            "num_decoder_layers": 2,
+        },
         {"sources": "dense"},
         {"sources": "candidates", "screening": "blocks"},
         {"sources": "own"},
