@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba.core import cgutils, errors, types
 from numba.extending import intrinsic, models, overload, register_model
 
@@ -31,7 +32,8 @@ __all__ = [
     "total",
 ]
 
-TILE = (8, 32)  # rows and columns of a product that are computed at once, in registers
+# Rows and columns of a product that are computed at once, in registers.
+TILE = (8, 32) if get_host_cpu_features().get("avx512f") else (4, 16)
 _FAST = ("contract", "reassoc", "nsz", "arcp", "nnan")  # as `compiled` has it
 _TERMS = {32: 7, 64: 13}  # of the series of exp: within half a unit in the last place of 1
 
