@@ -216,18 +216,21 @@ def recall(
     run_dir: RunDir,
     path: DataPath = None,
     blocks: Annotated[
-        list[int] | None, typer.Option(help="Blocks that a group admits; repeatable.")
+        list[int] | None,
+        typer.Option(help="model.screened_blocks: that a group admits; repeatable. [8 16 24 32]"),
     ] = None,
     group_size: Annotated[int, typer.Option(help="Targets that share candidates.")] = 32,
     block_size: Annotated[int, typer.Option(help="Nodes that are screened as one.")] = 4,
     windows: Annotated[int, typer.Option(help="Windows of the test part, evenly spread.")] = 32,
 ) -> None:
-    """Say what screening by blocks would miss of the exact Top-k of a run."""
+    """Say what screening by blocks (model.screening=blocks) would miss of a run's exact Top-k."""
     import numpy as np
 
     from sttrans_core.data.windows import split_windows
     from sttrans_core.recall import screening_recall
 
+    if windows < 1:
+        raise ValueError(f"--windows must be at least 1; got {windows}. Raise it.")
     forecaster, series = _load(run_dir, path)
     data = forecaster.config.data
     test = split_windows(
@@ -240,6 +243,8 @@ def recall(
         screened_blocks=blocks or (8, 16, 24, 32), group_size=group_size, block_size=block_size,
     )  # fmt: skip
     typer.echo(table.to_string(index=False, float_format="{:.3f}".format))
+    if (table["candidates"] >= len(forecaster.data.nodes)).all():
+        typer.echo("Every node is a candidate here, so that nothing can be missed.")
 
 
 @app.command()
@@ -269,7 +274,7 @@ def bench(
     for plot in entry_points(group="sttrans.figures", name="benchmark"):
         for name in dict.fromkeys(table["subject"]):
             page = output.with_name(f"{output.stem}-{name}.html")
-            plot.load()(table, subject=name).write_html(page, include_plotlyjs="cdn")
+            plot.load()(table, subject=name).write_html(page)  # with the drawing library inside
             written.append(str(page))
     typer.echo(f"Wrote {', '.join(written)}")
 
@@ -280,6 +285,7 @@ def efficiency(
     output_dir: Annotated[Path, typer.Option(help="Folder for efficiency.csv and .md.")] = Path(),
     windows: Annotated[int, typer.Option(help="Windows of the test part that are scored.")] = 512,
     repeats: Annotated[int, typer.Option(help="Timings of each form.")] = 15,
+    path: DataPath = None,
 ) -> None:
     """Measure runs in PyTorch and exported: size, latency of one window, error."""
     import pandas as pd
@@ -288,11 +294,12 @@ def efficiency(
     from sttrans_core.forecaster import load_run
 
     output = output_dir / "efficiency.csv"
+    output_dir.mkdir(parents=True, exist_ok=True)
     check_output(output, ".csv")
     tables = []
     for folder in run_dir:
         forecaster = load_run(folder, device="cpu")
-        series = load_series(forecaster.config, None)
+        series = load_series(forecaster.config, path)
         tables.append(measure_efficiency(forecaster, series, windows=windows, repeats=repeats))
     table = pd.concat(tables)
     text = efficiency_lines(table)

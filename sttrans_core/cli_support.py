@@ -121,7 +121,7 @@ def load_series(config: ExperimentConfig, path: Path | None) -> xr.Dataset:
         if not is_saved(name):
             raise
         raise FileNotFoundError(
-            f"The dataset of a run must be where it was at the training; got no file {name}. "
+            f"The dataset of a run must be where it was at the training; got nothing at {name}. "
             f"Pass its new place with --path new{Path(name).suffix}."
         ) from error
     except ValueError as error:

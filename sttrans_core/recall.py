@@ -42,8 +42,12 @@ def screening_recall(
 
     Raises:
         RunError: The dataset does not fit the run, or the run keeps no Top-k.
-        ValueError: A time is not in the dataset, or there is none.
+        ValueError: A time is not in the dataset, there is none, or a size is below 1.
     """
+    sizes = {"screened_blocks": min(screened_blocks), "group_size": group_size}
+    for name, size in {**sizes, "block_size": block_size}.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1; got {size}. Raise it.")
     trained = forecaster.model.selection
     if forecaster.config.model.sources != "topk":
         raise RunError(

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import xarray as xr
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from sttrans_core.config import ExperimentConfig, config_hash
@@ -197,8 +197,8 @@ class RunFolder:
         # One entry: safetensors writes several in any order, and equal runs give equal files.
         made_by = {"config": f"{config.hash} {config.variant_name}"} if config else None
         temporary = self.path / f".{name}.part"
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()},
-                  temporary, metadata=made_by)  # fmt: skip
+        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        temporary.write_bytes(save(plain, metadata=made_by))  # readable by whom other files are
         temporary.replace(self.path / name)
 
     def check_weights(self, name: str) -> None:

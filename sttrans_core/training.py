@@ -109,7 +109,7 @@ def _refuse_another_run(
     if not resume:
         raise RunError(
             f"run_dir must be new or empty; got {folder.path}, which holds a run. "
-            "Choose another run_dir, or pass resume=True to go on with it."
+            "Choose another run_dir, or go on with it (--resume, or resume=True)."
         )
     before = folder.config()
     if before.hash != config.hash:

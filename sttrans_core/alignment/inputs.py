@@ -108,7 +108,10 @@ def find_candidates(inputs: Inputs) -> Candidates:
         admitted = _admitted_blocks(inputs, rows, groups)  # (B, G, A)
     screened = groups.blocks[admitted].flatten(2)  # (B, G, A*M)
     window = groups.window.expand(screened.shape[0], -1, -1)  # (B, G, W)
-    repeated = (screened[..., None] == window[:, :, None]).any(-1)
+    in_window = torch.zeros(len(rows), num_nodes + 1, dtype=torch.bool, device=device)
+    in_window = in_window.scatter(1, groups.window.where(groups.window >= 0, num_nodes), True)
+    at = screened.where(screened >= 0, num_nodes)
+    repeated = in_window.expand(screened.shape[0], -1, -1).gather(2, at)
     nodes = torch.cat([window, screened.masked_fill(repeated, -1)], dim=2)
     return Candidates(rows, nodes, groups.nearby)
 
@@ -157,10 +160,10 @@ def _admitted_blocks(inputs, rows, groups) -> Int[Tensor, "batch group candidate
     similarity = (query.flatten(1, 2) @ mean_key.mT).view(*query.shape[:3], -1)  # (B, G, S, blocks)
     bias = coefficients @ inputs.features.mean(1).T  # (B, G, S, relations)
     between = groups.between.long()[None, :, None].expand_as(similarity)
-    similarity = (similarity + bias.gather(3, between)) / heads
+    similarity = similarity.add_(bias.gather(3, between)).div_(heads)
     is_open = (count > 0)[:, None] & ~groups.is_near
     lowest = torch.finfo(similarity.dtype).min  # not -inf: where nothing is left, no NaN arises
-    best = similarity.masked_fill(~is_open[:, :, None], lowest).log_softmax(-1).amax(2)
+    best = similarity.masked_fill_(~is_open[:, :, None], lowest).log_softmax(-1).amax(2)
     return best.topk(min(inputs.selection.screened_blocks, num_blocks), dim=2).indices
 
 

@@ -1,5 +1,7 @@
 """Benchmarks: that they run, what they count, and that slopes are right."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,6 +62,8 @@ def test_the_command_writes_a_table(tmp_path):
     assert (table["ms"] > 0).all()
     assert (table["memory_mb"] >= 0).all()
     assert "batch of windows" in said
+    page = (tmp_path / "bench-feeding.html").read_text()
+    assert re.findall(r'<script[^>]* src="([^"]+)"', page) == []  # drawn without internet, too
 
 
 @pytest.mark.parametrize(

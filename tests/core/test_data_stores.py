@@ -5,6 +5,7 @@ The stores are simulated, in the layout of WeatherBench: one or a few time steps
 
 import json
 import pickle
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -380,6 +381,12 @@ def test_a_store_is_trained_scored_and_forecast_from_the_shell(
     before = contents(own)
     own.rename("moved.zarr")
     line = refused(monkeypatch, capsys, "evaluate", "--run-dir", "run")
-    assert line.endswith(f"got no file {own}. Pass its new place with --path new.zarr.")
+    assert line.endswith(f"got nothing at {own}. Pass its new place with --path new.zarr.")
     run_command("evaluate", "--run-dir", "run", "--path", "moved.zarr")
+    once = ("--windows", 1, "--repeats", 1)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    run_command(
+        "efficiency", "--run-dir", "run", "--path", "moved.zarr", "--output-dir", "a/table", *once
+    )
+    assert set(contents(Path("a/table"))) == {"efficiency.csv", "efficiency.md"}
     assert contents(tmp_path / "moved.zarr") == before

@@ -60,7 +60,9 @@ def test_a_saved_dataset_is_trained_scored_and_forecast_from_the_shell(own, monk
     own.rename(moved)
     for command in (["evaluate"], ["forecast", "--output", "g.nc"], ["align", "--output", "b.nc"]):
         line = refused(monkeypatch, capsys, *command, "--run-dir", run_dir)
-        assert f"where it was at the training; got no file {own}. Pass its new place with" in line
+        assert (
+            f"where it was at the training; got nothing at {own}. Pass its new place with" in line
+        )
         run_command(*command, "--run-dir", run_dir, "--path", "moved.nc")
     with xr.open_dataset("g.nc") as file:
         xr.testing.assert_identical(file.load(), before)

@@ -1,12 +1,14 @@
 """What screening by blocks finds of the exact Top-k."""
 
 import pytest
-from command_line import run_command
+from command_line import refused, run_command
 from small_runs import small_config
 
 from sttrans_core.recall import screening_recall
 from sttrans_core.runs import RunError
 from sttrans_core.training import train
+
+FREEWAY = "sttrans_core/pretrained/simulated-freeway/full"
 
 
 def test_with_every_block_nothing_is_missed(trained, series):
@@ -27,12 +29,28 @@ def test_a_run_without_a_topk_is_refused(series, tmp_path):
         screening_recall(run, series, series["time"].values[[50]])
 
 
+@pytest.mark.parametrize("name", ["screened_blocks", "group_size", "block_size"])
+def test_sizes_of_nothing_are_refused(name, trained, series):
+    size = {name: (4, 0)} if name == "screened_blocks" else {name: 0}
+    with pytest.raises(ValueError, match=f"{name} must be at least 1; got 0. Raise it."):
+        screening_recall(trained, series, series["time"].values[[50]], **size)
+
+
+def test_no_windows_are_refused(monkeypatch, capsys):
+    line = refused(monkeypatch, capsys, "recall", "--run-dir", FREEWAY, "--windows", 0)
+    assert line == "Error: --windows must be at least 1; got 0. Raise it."
+
+
+def test_where_every_node_is_a_candidate_it_is_said():
+    one = ("--run-dir", FREEWAY, "--windows", 1)
+    said = run_command("recall", *one, "--blocks", 12)
+    assert "Every node is a candidate here, so that nothing can be missed." in said
+    assert "Every node" not in run_command("recall", *one, "--blocks", 1)
+
+
 def test_the_command_prints_a_table():
-    said = run_command(
-        "recall", "--run-dir", "sttrans_core/pretrained/simulated-freeway/full", "--windows", 3,
-        "--blocks", 1, "--blocks", 6,
-    )  # fmt: skip
-    rows = [line.split() for line in said.splitlines()]
+    said = run_command("recall", "--run-dir", FREEWAY, "--windows", 3, "--blocks", 1, "--blocks", 6)
+    rows = [line.split() for line in said.splitlines() if not line.startswith("Every")]
     assert rows[0] == ["screened_blocks", "recall", "mass", "candidates"]
     assert [row[0] for row in rows[1:]] == ["1", "6"]
     assert float(rows[2][1]) == 1.0

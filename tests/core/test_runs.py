@@ -74,6 +74,9 @@ def test_tensors_come_back_as_they_went(tmp_path_factory, values):
     folder = RunFolder(tmp_path_factory.mktemp("tensors"))
     tensors = {name: torch.tensor(numbers) for name, numbers in values.items()}
     folder.save_tensors("some.safetensors", tensors)
+    other = folder.path / "other"
+    other.touch()
+    assert (folder.path / "some.safetensors").stat().st_mode == other.stat().st_mode
     again = folder.load_tensors("some.safetensors")
     assert set(again) == set(tensors)
     for name, tensor in tensors.items():
