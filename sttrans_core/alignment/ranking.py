@@ -90,7 +90,7 @@ def _keep_in_loops(inputs: Inputs, candidates: Candidates, kept: Kept) -> None:
     query, key = inputs.query.flatten(3).contiguous(), inputs.key.flatten(3).contiguous()
     features, closed = _features(inputs)
     more = -len(closed) % TILE[1]
-    tables = (F.pad(features.T, (0, more)), F.pad(closed, (0, more)))
+    tables = (F.pad(features.T.contiguous(), (0, more)), F.pad(closed, (0, more)))
     # Twelve steps fit no register, but two pieces of eight that overlap do.
     piece = lengths(min(16, 1 << max(0, (key.shape[2] - 1).bit_length() - 1)))
     of_windows = (query, key, inputs.observed.contiguous(), inputs.coefficients.contiguous())

@@ -491,8 +491,9 @@ def test_the_compiled_backend_repeats_itself_bit_by_bit():
     assert inputs.query.shape[1] == NODES
 
 
-def test_a_history_of_ten_hours_is_aligned_alike():
-    steps, nodes = 120, 6  # more steps than any vector has places, or the compiler takes in a tuple
+@pytest.mark.parametrize("steps", [32, 120])  # whole tiles; more than the compiler takes in a tuple
+def test_a_long_history_is_aligned_alike(steps):
+    nodes, position = 6, LearnedPosition(steps, 2, 4, 3)
     generator = torch.Generator().manual_seed(0)
     query, key, value = (
         torch.randn(1, *shape, 2, 4, generator=generator)
@@ -502,7 +503,7 @@ def test_a_history_of_ten_hours_is_aligned_alike():
     outputs = [
         topk_alignment(
             query, key, value, observed=observed, geometry=_places(nodes),
-            selection=Selection(topk=9), position=_nothing(steps, 4), backend=backend,
+            selection=Selection(topk=9), position=position, backend=backend,
         )[0]
         for backend in ("reference", "compiled")
     ]  # fmt: skip
