@@ -37,22 +37,25 @@ def save_checkpoint(
     progress: Progress,
     *,
     model: torch.nn.Module,
+    averaged: torch.nn.Module,
     best_state: dict[str, Tensor],
     optimizer: Any,
     loss_scaling: dict[str, Any],
 ) -> None:
-    """Write weights, best weights, moments of the optimiser and counters.
+    """Write weights, their average, best weights, moments of the optimiser and counters.
 
     Args:
         folder: The run.
         config: Its configuration.
         progress: How far it has come.
         model: The model as it is now.
+        averaged: The average of its weights.
         best_state: Its best weights.
         optimizer: The optimiser.
         loss_scaling: State of the loss scaler of half precision; empty where there is none.
     """
     state = {f"model.{k}": v for k, v in model.state_dict().items()}
+    state |= {f"averaged.{k}": v for k, v in averaged.state_dict().items()}
     state |= {f"best.{k}": v for k, v in best_state.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
@@ -63,13 +66,19 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: RunFolder, *, model: torch.nn.Module, optimizer: Any, loss_scaling: dict[str, Any]
+    folder: RunFolder,
+    *,
+    model: torch.nn.Module,
+    averaged: torch.nn.Module,
+    optimizer: Any,
+    loss_scaling: dict[str, Any],
 ) -> tuple[Progress, dict[str, Tensor], dict[str, Any]]:
     """Put a training back to where its checkpoint was written.
 
     Args:
         folder: The run.
         model: Takes the weights.
+        averaged: Takes their average.
         optimizer: Takes the moments.
         loss_scaling: State of a fresh loss scaler, which names what must be in the checkpoint.
 
@@ -89,6 +98,7 @@ def load_checkpoint(
             "kind of device that the run was started on, or train again."
         )
     model.load_state_dict(_section(state, "model."))
+    averaged.load_state_dict(_section(state, "averaged."))
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in _section(state, "optimizer.").items():
         index, name = key.split(".", 1)

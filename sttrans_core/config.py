@@ -5,12 +5,21 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 __all__ = [
     "PRESETS",
     "VARIANTS",
+    "BaselineConfig",
     "ConfigError",
     "DataConfig",
     "ExperimentConfig",
@@ -49,6 +58,8 @@ class DataConfig(_Frozen):
         history_steps: Observed steps that a forecast sees.
         horizon_steps: Steps that are forecast.
         split: `standard` is 7:1:2 (train, validation, test) in time order, `paper` is 7:2:1.
+        lag_days: Days back to earlier readings of the same time of day that a forecast sees, too,
+            of its history and its horizon; 1 is yesterday, 7 the same day of last week.
     """
 
     section: ClassVar[str] = "data."
@@ -57,6 +68,7 @@ class DataConfig(_Frozen):
     history_steps: Int = Field(12, ge=1, le=512)
     horizon_steps: Int = Field(12, ge=1, le=512)
     split: Literal["standard", "paper"] = "standard"
+    lag_days: tuple[Annotated[Int, Field(ge=1)], ...] = ()
 
 
 class ModelConfig(_Frozen):
@@ -123,16 +135,48 @@ class ModelConfig(_Frozen):
         return self
 
 
+class BaselineConfig(_Frozen):
+    """A peer in place of our model, in its published sizes.
+
+    Args:
+        baseline: Which one.
+    """
+
+    section: ClassVar[str] = "model."
+
+    baseline: Literal["stid", "stgcn", "graph_wavenet", "stemgnn", "staeformer"]
+
+
+_BASELINE_NAMES = {
+    "stid": "STID",
+    "stgcn": "STGCN",
+    "graph_wavenet": "Graph WaveNet",
+    "stemgnn": "StemGNN",
+    "staeformer": "STAEformer",
+}
+
+
+def _kind_of_model(fields: Any) -> str:
+    is_baseline = isinstance(fields, BaselineConfig) or (
+        isinstance(fields, Mapping) and "baseline" in fields
+    )
+    return "baseline" if is_baseline else "sttrans"
+
+
 class TrainConfig(_Frozen):
     """The budget and the optimiser.
 
     Args:
         epochs: At most this many passes over the training windows.
         batch_size: Windows per step.
+        loss: `mae`, or `mse` where large errors are worse than many small ones; the epoch with the
+            least validation MAE, or RMSE, is kept.
         learning_rate: Peak of the cosine schedule.
         weight_decay: AdamW's decoupled weight decay.
         warmup_steps: Steps of linear warm-up.
         patience: Epochs without a better validation error before stopping.
+        average_decay: Share of the moving average of the weights that stays at a step; the average
+            is what is validated and kept.
         clip_norm: Largest gradient norm.
         seed: Seed of initial weights, data order and dropout.
         coverage: Share of targets that a prediction band should hold.
@@ -145,10 +189,12 @@ class TrainConfig(_Frozen):
 
     epochs: Int = Field(12, ge=1)
     batch_size: Int = Field(16, ge=1)
+    loss: Literal["mae", "mse"] = "mae"
     learning_rate: Real = Field(2e-3, gt=0)
     weight_decay: Real = Field(1e-3, ge=0)
     warmup_steps: Int = Field(50, ge=0)
     patience: Int = Field(20, ge=1)
+    average_decay: Real = Field(0.999, ge=0, lt=1)
     clip_norm: Real = Field(5.0, gt=0)
     seed: Int = Field(0, ge=0)
     coverage: Real = Field(0.9, gt=0, lt=1)
@@ -218,7 +264,7 @@ class ExperimentConfig(_Frozen):
 
     Args:
         data: The series and its windows.
-        model: The model.
+        model: The model, or a baseline in its place.
         train: The budget and the optimiser.
         preset_name: Name of the preset it started from, for labels only.
         variant_name: Name of the ablation variant, for labels only.
@@ -228,17 +274,21 @@ class ExperimentConfig(_Frozen):
     """
 
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
+    model: Annotated[
+        Annotated[ModelConfig, Tag("sttrans")] | Annotated[BaselineConfig, Tag("baseline")],
+        Discriminator(_kind_of_model),
+    ] = ModelConfig()
     train: TrainConfig = TrainConfig()
     preset_name: str = "small"
     variant_name: str = "full"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.data.horizon_steps % self.model.num_segments:
+        segments = 1 if isinstance(self.model, BaselineConfig) else self.model.num_segments
+        if self.data.horizon_steps % segments:
             raise ValueError(
                 "num_segments must divide horizon_steps; got "
-                f"num_segments={self.model.num_segments} with "
+                f"num_segments={segments} with "
                 f"horizon_steps={self.data.horizon_steps}. Change one of them."
             )
         return self
@@ -304,10 +354,30 @@ class ExperimentConfig(_Frozen):
                 f"The variant must be one of {', '.join(VARIANTS)}; got {name!r}. "
                 "Choose one of them."
             )
+        if isinstance(self.model, BaselineConfig):
+            raise ConfigError(
+                f"A variant must be one of ST-Trans; got {name!r} of the baseline "
+                f"{self.model.baseline!r}. Start from another configuration."
+            )
         base = VARIANTS[self.variant_name].replaces if self.variant_name in VARIANTS else {}
         defaults = {key: ModelConfig.model_fields[key].default for key in base}
         model = {**defaults, **VARIANTS[name].replaces}
         return self.replace({"model": model, "variant_name": name})
+
+    def baseline(self, name: str) -> Self:
+        """Give the same experiment with a baseline in place of the model.
+
+        Args:
+            name: `stid`, `stgcn`, `graph_wavenet`, `stemgnn` or `staeformer`.
+
+        Returns:
+            The changed configuration.
+
+        Raises:
+            ConfigError: There is no baseline of that name.
+        """
+        fields = {"model": {"baseline": name}, "preset_name": "published", "variant_name": name}
+        return self.parse({**self.model_dump(), **fields})
 
     def replace(self, changes: Mapping[str, Any]) -> Self:
         """Give a copy with fields replaced; nested sections are merged.
@@ -339,9 +409,16 @@ class ExperimentConfig(_Frozen):
         return config_hash(self.model_dump())
 
     @property
+    def model_name(self) -> str:
+        """What the model is called in tables, for example `ST-Trans no_topk` or `STID`."""
+        if isinstance(self.model, BaselineConfig):
+            return _BASELINE_NAMES[self.model.baseline]
+        return f"ST-Trans {self.variant_name}"
+
+    @property
     def label(self) -> str:
         """A short label for legends, for example `full, seed 0`."""
-        return f"{self.variant_name}, seed {self.train.seed}"
+        return f"{self.model_name.removeprefix('ST-Trans ')}, seed {self.train.seed}"
 
 
 def config_hash(fields: Mapping[str, Any]) -> str:
@@ -381,8 +458,10 @@ def _wanted(field: FieldInfo) -> tuple[str, str]:
     kind = field.annotation
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}", "Choose one of them."
-    if isinstance(kind, type) and issubclass(kind, _Frozen):
-        return f"a {kind.__name__} or a mapping of its fields", "Pass one, or leave it out."
+    kinds = [kind, *(get_args(each)[0] for each in get_args(kind) if get_origin(each) is Annotated)]
+    for each in kinds:
+        if isinstance(each, type) and issubclass(each, _Frozen):
+            return f"a {each.__name__} or a mapping of its fields", "Pass one, or leave it out."
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     bounds = [
         f"{words[name]} {getattr(mark, name):g}"
@@ -390,6 +469,8 @@ def _wanted(field: FieldInfo) -> tuple[str, str]:
         for name in words
         if getattr(mark, name, None) is not None
     ]
+    if get_origin(kind) is tuple:
+        return "a list of whole numbers, at least 1", "Write for example [1, 7]."
     names = {int: "a whole number", float: "a finite number", str: "text"}
     text = names.get(kind, "None or a whole number")  # type: ignore[arg-type]
     wanted = ", ".join([text, *([" and ".join(bounds)] if bounds else [])])

@@ -49,8 +49,9 @@ def evaluate(
         write: Also write `scores.csv` into the run folder.
 
     Returns:
-        `mae`, `rmse` (original units) and `mape` (percent) over (model, horizon); `attrs` state
-        the protocol.
+        Over (model, horizon) `mae`, `rmse`, `bias` (original units), `mape` (percent), `r2` and
+        `acc`, the anomaly correlation, which only grids with a year of training have; on a grid,
+        cells count by their area. `attrs` state the protocol.
 
     Raises:
         RunError: The dataset does not fit the run.
@@ -69,7 +70,7 @@ def evaluate(
     note = _origin(forecaster, dataset, part)
     choices = {"over": over, "missing": missing, "smallest_target": smallest_target}
     ours = _score(
-        {f"ST-Trans {forecaster.config.variant_name}": predict},
+        {forecaster.config.model_name: predict},
         dataset, data.history_steps, data.horizon_steps, data.split, part, **choices,
     )  # fmt: skip
     baselines = evaluate_baselines(
@@ -142,7 +143,11 @@ def evaluate_baselines(
     missing: Missing = "ignore",
     smallest_target: float = 1e-4,
 ) -> xr.Dataset:
-    """Score last value, last observed value and historical average; see `evaluate`.
+    """Score the baselines that need no training by gradient; see `evaluate`.
+
+    For sensors and zones: last value as stored, last observed value, historical average, and the
+    same time of earlier days where the series has them. For grids: last observed value, and
+    climatology and anomaly persistence where training covers a year, else historical average.
 
     Args:
         dataset: A labelled dataset.
@@ -168,16 +173,36 @@ def evaluate_baselines(
         dataset.sizes["time"], history_steps=history_steps, horizon_steps=horizon_steps, split=split
     )
     num_train_steps = len(parts.train) + history_steps - 1
-    models = {}
-    for kind in (LastValue, LastObserved, HistoricalAverage):
-        fitted = kind(dataset, num_train_steps=num_train_steps)
-        models[kind.label] = lambda origins, fitted=fitted: fitted.predict(
-            origins, horizon_steps=horizon_steps
+    nodes = as_nodes(dataset)
+    models = {
+        baseline.label: partial(baseline.predict, horizon_steps=horizon_steps)
+        for baseline in _fitted_baselines(
+            nodes,
+            num_train_steps=num_train_steps,
+            horizon_steps=horizon_steps,
+            on_grid=is_grid(dataset),
         )
+    }
     return _score(
         models, dataset, history_steps, horizon_steps, split, part,
         over=over, missing=missing, smallest_target=smallest_target,
     )  # fmt: skip
+
+
+def _fitted_baselines(
+    dataset: xr.Dataset, *, num_train_steps: int, horizon_steps: int, on_grid: bool
+) -> Iterator[FittedBaseline]:
+    """Give the baselines that such data is compared with."""
+    has_seasons = on_grid and covers_seasons(dataset, num_train_steps)
+    kinds = [LastObserved] if on_grid else [LastValue, LastObserved]
+    kinds += [Climatology, AnomalyPersistence] if has_seasons else [HistoricalAverage]
+    for kind in kinds:
+        yield kind(dataset, num_train_steps=num_train_steps)
+    if on_grid or pd.Timedelta("1D") % interval_of(dataset):
+        return
+    for days in (1, 7):
+        if horizon_steps <= days * steps_per_day(dataset) < num_train_steps:
+            yield SeasonalNaive(dataset, num_train_steps=num_train_steps, days=days)
 
 
 def evaluate_hits(
@@ -206,7 +231,7 @@ def evaluate_hits(
         ValueError: As in `evaluate`.
     """
     _check_choices(part=part)
-    if not has_truth(dataset) or forecaster.config.model.sources == "own":
+    if not has_truth(dataset) or not forecaster.has_alignment:
         return None
     _origin(forecaster, dataset, part)
     data = forecaster.config.data
@@ -237,17 +262,32 @@ def _score(
     parts = split_windows(
         dataset.sizes["time"], history_steps=history_steps, horizon_steps=horizon_steps, split=split
     )
+    on_grid, dataset = is_grid(dataset), as_nodes(dataset)
     starts = np.asarray(getattr(parts, part), dtype=np.int64)
     origins = starts + history_steps - 1
     size = windows_at_once(dataset.sizes["node"])
-    table: dict[str, list[np.ndarray]] = {"mae": [], "rmse": [], "mape": []}
+    num_train_steps = len(parts.train) + history_steps - 1
+    weight, usual = None, None
+    if on_grid:
+        weight = torch.from_numpy(np.cos(np.radians(dataset["latitude"].values)))
+        if covers_seasons(dataset, num_train_steps):
+            usual = Climatology(dataset, num_train_steps=num_train_steps)
+    num_channels = dataset.sizes.get("channel", 1)
+    shape = (horizon_steps, dataset.sizes["node"], num_channels)
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, np.float32).reshape(-1, *shape))
+
+    table: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
     for predict in models.values():
-        sums = ErrorSums(missing=missing, smallest_target=smallest_target)
+        sums = ErrorSums(missing=missing, smallest_target=smallest_target, weight=weight)
         for first in range(0, len(origins), size):
             some = origins[first : first + size]
             target = read_steps(dataset["target"], some[:, None] + np.arange(1, horizon_steps + 1))
-            forecast = torch.from_numpy(np.ascontiguousarray(predict(some), dtype=np.float32))
-            sums.update(forecast, torch.from_numpy(target.astype(np.float32)))
+            normal = None
+            if usual is not None:
+                normal = tensor(usual.predict(some, horizon_steps=horizon_steps))
+            sums.update(tensor(predict(some)), tensor(target), normal=normal)
         for name, values in sums.scores(over=over).items():
             table[name].append(values.numpy())
     minutes = interval_of(dataset).total_seconds() / 60
@@ -265,6 +305,7 @@ def _score(
             "source": dataset.attrs["source"],
             "synthetic": dataset.attrs["synthetic"],
             "protocol": f"{split} split, {part} part, {len(starts)} windows, per {over}, "
-            f"missing targets {'ignored' if missing == 'ignore' else 'scored as 0'}",
+            f"missing targets {'ignored' if missing == 'ignore' else 'scored as 0'}"
+            f"{', cells weighted by area' if on_grid else ''}",
         },
     )

@@ -40,6 +40,12 @@ ALIGNMENT_VARIABLES = {
     "valid": ("query_node", "segment", "source"),
 }
 
+_FORECAST_DIMS = (
+    ("time", "horizon", "node"),
+    ("time", "horizon", "node", "channel"),
+    ("time", "horizon", "latitude", "longitude"),
+)
+
 
 class SchemaError(ValueError):
     """A dataset, forecast or alignment does not keep the labelled contract."""
@@ -239,7 +245,7 @@ def check_forecast(forecast: xr.Dataset) -> xr.Dataset:
     found = {str(name): variable.dims for name, variable in forecast.variables.items()}
     for name in FORECAST_VARIABLES:
         _require(
-            found.get(name) == ("time", "horizon", "node"),
+            found.get(name) in _FORECAST_DIMS,
             f"A forecast must hold '{name}' over ('time', 'horizon', 'node')",
             {str(name): found[str(name)] for name in forecast.data_vars},
             "Make it with Forecaster.forecast.",
@@ -269,7 +275,7 @@ def check_alignment(alignment: xr.Dataset) -> xr.Dataset:
     found = {str(name): variable.dims for name, variable in alignment.variables.items()}
     for name, dims in ALIGNMENT_VARIABLES.items():
         _require(
-            found.get(name) == dims,
+            found.get(name) in {dims, (*dims, "channel")},
             f"An alignment must hold '{name}' over {dims}",
             {str(name): found[str(name)] for name in alignment.data_vars},
             "Make it with Forecaster.align.",

@@ -13,14 +13,18 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from sttrans_core.checkpoint import CHECKPOINT, Progress, load_checkpoint, save_checkpoint
-from sttrans_core.config import ConfigError, ExperimentConfig
+from sttrans_core.baselines import adjacency_of
+from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig
 from sttrans_core.conformal import conformal_bands
 from sttrans_core.data.saved import absolute_name
-from sttrans_core.data.windows import Split, Windows
+from sttrans_core.data.windows import Split
 from sttrans_core.devices import keep_freed_memory, pick_device
 from sttrans_core.fitted import FittedData
+from sttrans_core.grid import as_nodes
 from sttrans_core.forecaster import Forecaster
-from sttrans_core.metrics import ErrorSums, masked_mae
+from sttrans_core.metrics import ErrorSums, masked_loss
+from sttrans_core.model import forecast_of
+from sttrans_core.optimization import averaged, learning_rate, parameter_groups
 from sttrans_core.runs import RunError, RunFolder
 
 __all__ = ["train"]
@@ -74,6 +78,7 @@ def train(
 
         dataset = load_dataset(config.data.dataset)
     fitted, split = FittedData.fit(dataset, config)
+    dataset = as_nodes(dataset)
     _refuse_another_run(folder, config, fitted, resume=resume)
     keep_freed_memory()
     trainer = _Trainer(config, folder, dataset, fitted, split, should_stop or (lambda: False))
@@ -152,18 +157,17 @@ class _Trainer:
             precision = "32-true" if device.type == "cpu" else "bf16-mixed"
         self.fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
         torch.manual_seed(settings.seed)
-        model = fitted.build_model(config)
+        adjacency = None
+        if isinstance(config.model, BaselineConfig):
+            adjacency = adjacency_of(dataset)
+        model = fitted.build_model(config, adjacency=adjacency)
         optimizer = torch.optim.AdamW(
-            _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate
+            parameter_groups(model, settings.weight_decay), lr=settings.learning_rate
         )
         self.model, self.optimizer = self.fabric.setup(model, optimizer)
-        self.windows = Windows(
-            dataset,
-            history_steps=config.data.history_steps,
-            horizon_steps=config.data.horizon_steps,
-            scaler=fitted.scaler,
-            device=self.fabric.device,
-        )
+        self.averaged = averaged(self.model.module, settings.average_decay)
+        self.windows = fitted.windows(dataset, config, device=self.fabric.device)
+        self.node_weight = fitted.node_weight()
         self.epoch = self.step = self.bad_epochs = 0
         self.best, self.best_state = math.inf, copy.deepcopy(model.state_dict())
         self.seconds = 0.0
@@ -205,25 +209,33 @@ class _Trainer:
             if self.should_stop():
                 self.step = step_before
                 return None
-            rate = self._learning_rate()
+            rate = learning_rate(settings, self.step, total_steps=self.total_steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             batch = self.windows.batch(torch.from_numpy(order[first : first + settings.batch_size]))
-            forecast, _ = self.model(batch)
-            loss = masked_mae(self.fitted.scaler.inverse(forecast.float()), batch.target)
+            forecast = forecast_of(self.model, batch)
+            loss = masked_loss(
+                self.fitted.scaler.inverse(forecast.float()),
+                batch.target,
+                kind=settings.loss,
+                spread=self.fitted.scaler.std,
+                weight=self.node_weight,
+            )
             self.fabric.backward(loss)
             self._clip()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
+            self.averaged.update_parameters(self.model.module)
             loss_sum += float(loss.detach())
             self.step += 1
             bar.update()
             self._pace = (time.perf_counter() - began) / (self.step - step_before)
             self._report()
-        validation = self._validate()
-        if validation is None:
+        errors = self._validate()
+        if errors is None:
             self.step = step_before
             return None
+        validation = errors.mean("mae" if settings.loss == "mae" else "rmse")
         if not math.isfinite(validation):
             raise RunError(
                 f"The validation error must be finite; got {validation} after epoch "
@@ -231,7 +243,7 @@ class _Trainer:
             )
         if validation < self.best:
             self.best, self.bad_epochs = validation, 0
-            self.best_state = copy.deepcopy(self.model.module.state_dict())
+            self.best_state = copy.deepcopy(self.averaged.module.state_dict())
         else:
             self.bad_epochs += 1
         self.epoch += 1
@@ -239,8 +251,8 @@ class _Trainer:
         return {
             "epoch": self.epoch,
             "train_loss": round(loss_sum / max(1, self.step - step_before), 5),
-            "val_mae": round(validation, 5),
-            "best_val_mae": round(self.best, 5),
+            "val_mae": round(errors.mean("mae"), 5),
+            "val_rmse": round(errors.mean("rmse"), 5),
             "learning_rate": rate,
             "seconds": round(time.perf_counter() - began, 2),
             "total_seconds": round(self.seconds, 2),
@@ -267,29 +279,21 @@ class _Trainer:
     def _loss_scaling(self) -> dict[str, Any]:
         return self.fabric.strategy.precision.state_dict()
 
-    def _learning_rate(self) -> float:
-        """Linear warm-up, then cosine down to a hundredth of the peak."""
-        settings = self.config.train
-        warmup = min(settings.warmup_steps, self.total_steps // 10)
-        if self.step < warmup:
-            return settings.learning_rate * (self.step + 1) / warmup
-        share = (self.step - warmup) / max(1, self.total_steps - warmup)
-        return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
-
     @torch.no_grad()
-    def _validate(self) -> float | None:
-        self.model.eval()
-        sums = ErrorSums()
+    def _validate(self) -> ErrorSums | None:
+        model = self.averaged.module.eval()
+        sums = ErrorSums(weight=self.node_weight)
         starts = list(self.split.validation)
         size = 2 * self.config.train.batch_size
         for first in range(0, len(starts), size):
             if self.should_stop():
                 return None
             batch = self.windows.batch(starts[first : first + size])
-            forecast, _ = self.model(batch)
+            with self.fabric.autocast():
+                forecast = forecast_of(model, batch)
             sums.update(self.fitted.scaler.inverse(forecast.float()), batch.target)
             self._report()
-        return sums.mean_mae()
+        return sums
 
     def _finish(self) -> None:
         model = self.model.module
@@ -311,7 +315,8 @@ class _Trainer:
             {**{f"model.{k}": v for k, v in model.state_dict().items()}, "bands": bands},
             config=self.config,
         )
-        self.status("finished", message=f"Best validation MAE {self.best:.3f}.")
+        name = "MAE" if self.config.train.loss == "mae" else "RMSE"
+        self.status("finished", message=f"Best validation {name} {self.best:.3f}.")
 
     def _stopped(self) -> None:
         self.status("stopped", message="Stopped; resume to go on.")
@@ -354,6 +359,7 @@ class _Trainer:
             self.config,
             Progress(self.epoch, self.step, self.bad_epochs, self.best, self.seconds),
             model=self.model.module,
+            averaged=self.averaged,
             best_state=self.best_state,
             optimizer=self.optimizer,
             loss_scaling=self._loss_scaling(),
@@ -363,19 +369,10 @@ class _Trainer:
         progress, self.best_state, loss_scaling = load_checkpoint(
             self.folder,
             model=self.model.module,
+            averaged=self.averaged,
             optimizer=self.optimizer,
             loss_scaling=self._loss_scaling(),
         )
         self.epoch, self.step, self.bad_epochs, self.best, self.seconds = progress
         self.fabric.strategy.precision.load_state_dict(loss_scaling)
         self.folder.keep_history(self.epoch)
-
-
-def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices and embeddings, but not biases and norms."""
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]

@@ -70,11 +70,11 @@ def measure_efficiency(
         for case, times, (forecast, size) in zip(cases, seconds, forms.values(), strict=True):
             errors = ErrorSums()
             for batch, inputs in batches:
-                errors.update(forecast(batch, inputs), batch.target)
+                errors.update(forecast(batch, inputs)[..., None], batch.target)
             rows.append({
                 **row_of(case, times, times / seconds[0], device),
                 "parameters": sum(each.numel() for each in forecaster.model.parameters()),
-                "kb": round(size / 1e3, 1), "mae": round(errors.mean_mae(), 4),
+                "kb": round(size / 1e3, 1), "mae": round(errors.mean("mae"), 4),
                 "windows": len(starts), "hash": config.hash,
             })  # fmt: skip
     return pd.DataFrame(rows).rename(columns={"subject": "run", "case": "form"})
@@ -135,7 +135,7 @@ def _forms(
     """Give every form with its size in bytes."""
     weights = sum(each.nbytes for each in forecaster.model.state_dict().values())
     forms: dict[str, tuple[Callable[[Batch, Inputs], Tensor], int]] = {
-        "PyTorch": (lambda batch, _: forecaster.predict(batch), weights)
+        "PyTorch": (lambda batch, _: forecaster.predict(batch)[..., 0], weights)
     }
     path = folder / "model.pt2"
     export_forecaster(forecaster, path)
