@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from sttrans_core.config import ExperimentConfig
+from sttrans_core.fitted import FittedData
 from sttrans_core.runs import RunError, RunFolder
 
-__all__ = ["CHECKPOINT", "Progress", "load_checkpoint", "save_checkpoint"]
+__all__ = ["CHECKPOINT", "Progress", "load_checkpoint", "refuse_another_run", "save_checkpoint"]
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -29,6 +30,41 @@ class Progress(NamedTuple):
     bad_epochs: int
     best: float
     seconds: float
+
+
+def refuse_another_run(
+    folder: RunFolder, config: ExperimentConfig, fitted: FittedData, *, resume: bool
+) -> None:
+    """Refuse a folder that holds another run than the one to go on with.
+
+    Args:
+        folder: Where the run shall be.
+        config: Its configuration.
+        fitted: What it knows of its data.
+        resume: Whether a run is to be gone on with.
+
+    Raises:
+        RunError: The folder holds a run, or on resuming one of another configuration or data.
+    """
+    if not folder.holds("config.json"):
+        return
+    if not resume:
+        raise RunError(
+            f"run_dir must be new or empty; got {folder.path}, which holds a run. "
+            "Choose another run_dir, or go on with it (--resume, or resume=True)."
+        )
+    before = folder.config()
+    if before.hash != config.hash:
+        raise RunError(
+            "Resuming needs the configuration that the run was started with; got "
+            f"{config.hash} for a run of {before.hash} in {folder.path}. "
+            "Use its config.json, or train in another run_dir."
+        )
+    if FittedData.from_fields(folder.read_json("data.json")).fingerprint != fitted.fingerprint:
+        raise RunError(
+            "Resuming needs the data that the run was started with; got other readings for "
+            f"{folder.path}. Load the same period, or train in another run_dir."
+        )
 
 
 def save_checkpoint(

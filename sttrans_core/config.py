@@ -181,6 +181,7 @@ class TrainConfig(_Frozen):
         seed: Seed of initial weights, data order and dropout.
         coverage: Share of targets that a prediction band should hold.
         device: `auto` takes CUDA where present.
+        num_processes: Processes that share each batch, one a device; `torchrun` says it itself.
         precision: Lightning Fabric's precision; `auto` is bf16-mixed on CUDA, 32-true elsewhere.
         max_windows_per_epoch: Random subset of training windows per epoch; none for all of them.
     """
@@ -199,6 +200,7 @@ class TrainConfig(_Frozen):
     seed: Int = Field(0, ge=0)
     coverage: Real = Field(0.9, gt=0, lt=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    num_processes: Int = Field(1, ge=1)
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     max_windows_per_epoch: Int | None = Field(None, ge=1)
 

@@ -1,25 +1,26 @@
 """Errors per horizon step, pooled over every observed target and never averaged over batches."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["METRICS", "ErrorSums", "masked_loss"]
+__all__ = ["METRICS", "ErrorSums", "masked_error"]
 
 METRICS = ("mae", "rmse", "mape", "bias", "r2", "acc")
 
 
-def masked_loss(
+def masked_error(
     forecast: Float[Tensor, "batch horizon node channel"],
     target: Float[Tensor, "batch horizon node channel"],
     *,
     kind: Literal["mae", "mse"],
     spread: float,
     weight: Float[Tensor, " node"] | None = None,
-) -> Float[Tensor, ""]:
-    """Mean error over observed targets, the training loss.
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Sum the errors over observed targets; the training loss is their mean.
 
     Args:
         forecast: In original units.
@@ -29,13 +30,14 @@ def masked_loss(
         weight: How much each node counts; all alike where it is None.
 
     Returns:
-        The mean, in original units; 0 where nothing is observed.
+        The sum, in original units, and what it is of: observed targets, by weight.
     """
     observed = torch.isfinite(target)
     error = forecast - torch.where(observed, target, 0.0)
     error = error.abs() if kind == "mae" else error.square() / spread
-    counts = observed if weight is None else observed * weight[:, None]
-    return (error * counts).sum() / counts.sum().clamp_min(1e-6)
+    counts = observed.to(error.dtype)
+    counts = counts if weight is None else counts * weight[:, None]
+    return (error * counts).sum(), counts.sum()
 
 
 class ErrorSums:
@@ -104,6 +106,14 @@ class ErrorSums:
         for name, values in sums.items():
             total = values.double().sum((0, 2, 3)).cpu()
             self._sums[name] = self._sums.get(name, torch.zeros_like(total)) + total
+
+    def reduce(self, add_up: Callable[[Tensor], Tensor]) -> None:
+        """Add the sums of other processes.
+
+        Args:
+            add_up: Gives the sum of a tensor over all processes.
+        """
+        self._sums = {name: add_up(values) for name, values in self._sums.items()}
 
     def scores(
         self, *, over: Literal["step", "prefix"] = "step"

@@ -12,19 +12,26 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
-from sttrans_core.checkpoint import CHECKPOINT, Progress, load_checkpoint, save_checkpoint
+from sttrans_core.checkpoint import (
+    CHECKPOINT,
+    Progress,
+    load_checkpoint,
+    refuse_another_run,
+    save_checkpoint,
+)
 from sttrans_core.baselines import adjacency_of
 from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig
 from sttrans_core.conformal import conformal_bands
 from sttrans_core.data.saved import absolute_name
 from sttrans_core.data.windows import Split
-from sttrans_core.devices import keep_freed_memory, pick_device
+from sttrans_core.devices import keep_freed_memory
 from sttrans_core.fitted import FittedData
 from sttrans_core.grid import as_nodes
 from sttrans_core.forecaster import Forecaster
-from sttrans_core.metrics import ErrorSums, masked_loss
+from sttrans_core.metrics import ErrorSums, masked_error
 from sttrans_core.model import forecast_of
 from sttrans_core.optimization import averaged, learning_rate, parameter_groups
+from sttrans_core.processes import Processes
 from sttrans_core.runs import RunError, RunFolder
 
 __all__ = ["train"]
@@ -79,16 +86,19 @@ def train(
         dataset = load_dataset(config.data.dataset)
     fitted, split = FittedData.fit(dataset, config)
     dataset = as_nodes(dataset)
-    _refuse_another_run(folder, config, fitted, resume=resume)
+    refuse_another_run(folder, config, fitted, resume=resume)
     keep_freed_memory()
     trainer = _Trainer(config, folder, dataset, fitted, split, should_stop or (lambda: False))
     # Nothing is written before everything that can refuse has had its say.
-    folder.create()
-    folder.write_text("config.json", config.to_json())
-    folder.write_json("data.json", fitted.to_fields())
-    folder.write_environment()
+    trainer.processes.wait()
+    if trainer.is_first:
+        folder.create()
+        folder.write_text("config.json", config.to_json())
+        folder.write_json("data.json", fitted.to_fields())
+        folder.write_environment()
     try:
         trainer.run(on_epoch=on_epoch, resume=resume, progress=progress)
+        trainer.processes.wait()
     except BaseException as error:
         trainer.status("failed", message=f"{type(error).__name__}: {error}")
         raise
@@ -104,30 +114,6 @@ def _checked(config: Any) -> ExperimentConfig:
         )
     name = absolute_name(config.data.dataset)
     return config.replace({"data": {"dataset": name}}) if name != config.data.dataset else config
-
-
-def _refuse_another_run(
-    folder: RunFolder, config: ExperimentConfig, fitted: FittedData, *, resume: bool
-) -> None:
-    if not folder.holds("config.json"):
-        return
-    if not resume:
-        raise RunError(
-            f"run_dir must be new or empty; got {folder.path}, which holds a run. "
-            "Choose another run_dir, or go on with it (--resume, or resume=True)."
-        )
-    before = folder.config()
-    if before.hash != config.hash:
-        raise RunError(
-            "Resuming needs the configuration that the run was started with; got "
-            f"{config.hash} for a run of {before.hash} in {folder.path}. "
-            "Use its config.json, or train in another run_dir."
-        )
-    if FittedData.from_fields(folder.read_json("data.json")).fingerprint != fitted.fingerprint:
-        raise RunError(
-            "Resuming needs the data that the run was started with; got other readings for "
-            f"{folder.path}. Load the same period, or train in another run_dir."
-        )
 
 
 class _Trainer:
@@ -146,16 +132,11 @@ class _Trainer:
         split: Split,
         should_stop: Callable[[], bool],
     ) -> None:
-        from lightning_fabric import Fabric  # slow to import, and needed for training only
-
         self.config, self.folder, self.fitted, self.split = config, folder, fitted, split
         self.should_stop = should_stop
         settings = config.train
-        device = pick_device(settings.device)
-        precision = settings.precision
-        if precision == "auto":
-            precision = "32-true" if device.type == "cpu" else "bf16-mixed"
-        self.fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
+        self.processes = Processes(settings)
+        self.fabric, self.is_first = self.processes.fabric, self.processes.rank == 0
         torch.manual_seed(settings.seed)
         adjacency = None
         if isinstance(config.model, BaselineConfig):
@@ -179,54 +160,47 @@ class _Trainer:
     def run(self, *, on_epoch: OnEpoch | None, resume: bool, progress: bool) -> None:
         if resume and self.folder.holds(CHECKPOINT):
             self._load_checkpoint()
-        else:
+        elif self.is_first:
             (self.folder / "history.jsonl").unlink(missing_ok=True)
         self.status("running")
         settings = self.config.train
-        bar = tqdm(total=self.total_steps, initial=self.step, unit="step", disable=not progress)
+        quiet = not (progress and self.is_first)
+        bar = tqdm(total=self.total_steps, initial=self.step, unit="step", disable=quiet)
         with bar:
             while self.epoch < settings.epochs and self.bad_epochs < settings.patience:
                 row = self._one_epoch(bar)
                 if row is None:
                     self._stopped()
                     return
-                self.folder.append_history(row)
-                self._save_checkpoint()
+                if self.is_first:
+                    self.folder.append_history(row)
+                    self._save_checkpoint()
                 bar.set_postfix(val_mae=f"{row['val_mae']:.3f}", best=f"{self.best:.3f}")
-                if on_epoch is not None:
+                if on_epoch is not None and self.is_first:
                     on_epoch(row)
         self._finish()
 
     def _one_epoch(self, bar: tqdm) -> dict[str, Any] | None:
         settings, began = self.config.train, time.perf_counter()
         seed = settings.seed * 100_003 + self.epoch
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + 7_919 * self.processes.rank)
         order = np.random.default_rng(seed).permutation(len(self.split.train))
         order = order[: settings.max_windows_per_epoch]
         self.model.train()
         loss_sum, step_before, rate = 0.0, self.step, 0.0
         for first in range(0, len(order), settings.batch_size):
-            if self.should_stop():
+            if self.processes.any(self.should_stop()):
                 self.step = step_before
                 return None
             rate = learning_rate(settings, self.step, total_steps=self.total_steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            batch = self.windows.batch(torch.from_numpy(order[first : first + settings.batch_size]))
-            forecast = forecast_of(self.model, batch)
-            loss = masked_loss(
-                self.fitted.scaler.inverse(forecast.float()),
-                batch.target,
-                kind=settings.loss,
-                spread=self.fitted.scaler.std,
-                weight=self.node_weight,
-            )
-            self.fabric.backward(loss)
+            loss = self._loss(order[first : first + settings.batch_size])
             self._clip()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.averaged.update_parameters(self.model.module)
-            loss_sum += float(loss.detach())
+            loss_sum += loss
             self.step += 1
             bar.update()
             self._pace = (time.perf_counter() - began) / (self.step - step_before)
@@ -258,6 +232,27 @@ class _Trainer:
             "total_seconds": round(self.seconds, 2),
         }
 
+    def _loss(self, starts: np.ndarray) -> float:
+        """Take the gradient of the mean error of some windows, which all processes share.
+
+        A process that is left without one looks at another's, which counts for nothing.
+        """
+        mine = starts[self.processes.rank :: self.processes.count]
+        batch = self.windows.batch(torch.from_numpy(mine if len(mine) else starts[:1]))
+        total, count = masked_error(
+            self.fitted.scaler.inverse(forecast_of(self.model, batch).float()),
+            batch.target,
+            kind=self.config.train.loss,
+            spread=self.fitted.scaler.std,
+            weight=self.node_weight,
+        )
+        if not len(mine):
+            total, count = total * 0, count * 0
+        count = self.processes.add_up(count).clamp_min(1e-6)
+        # Fabric gives every process the mean of all gradients.
+        self.fabric.backward(total * self.processes.count / count)
+        return float(self.processes.add_up(total.detach()) / count)
+
     def _clip(self) -> None:
         """Limit the gradient; one that is not finite ends the training.
 
@@ -284,20 +279,29 @@ class _Trainer:
         model = self.averaged.module.eval()
         sums = ErrorSums(weight=self.node_weight)
         starts = list(self.split.validation)
+        # A few windows are not worth sharing; else each process has one at least.
+        sharers = self.processes.count if len(starts) >= self.processes.count else 1
+        mine = starts[self.processes.rank % sharers :: sharers]
         size = 2 * self.config.train.batch_size
-        for first in range(0, len(starts), size):
-            if self.should_stop():
+        for first in range(0, math.ceil(len(starts) / sharers), size):
+            if self.processes.any(self.should_stop()):
                 return None
-            batch = self.windows.batch(starts[first : first + size])
+            if first >= len(mine):
+                continue
+            batch = self.windows.batch(mine[first : first + size])
             with self.fabric.autocast():
                 forecast = forecast_of(model, batch)
             sums.update(self.fitted.scaler.inverse(forecast.float()), batch.target)
             self._report()
+        if sharers > 1:
+            sums.reduce(self.processes.add_up)
         return sums
 
     def _finish(self) -> None:
         model = self.model.module
         model.load_state_dict(self.best_state)
+        if not self.is_first:
+            return
         bands = conformal_bands(
             model,
             self.windows,
@@ -338,6 +342,8 @@ class _Trainer:
             self.status("running", eta_seconds=round(seconds, 1))
 
     def status(self, state: str, *, message: str = "", eta_seconds: float | None = None) -> None:
+        if not self.is_first:
+            return
         self.folder.write_json(
             "status.json",
             {
@@ -375,4 +381,5 @@ class _Trainer:
         )
         self.epoch, self.step, self.bad_epochs, self.best, self.seconds = progress
         self.fabric.strategy.precision.load_state_dict(loss_scaling)
-        self.folder.keep_history(self.epoch)
+        if self.is_first:
+            self.folder.keep_history(self.epoch)
