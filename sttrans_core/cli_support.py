@@ -29,6 +29,8 @@ __all__ = [
 
 _METRIC_NAMES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE %", "r2": "R2", "acc": "ACC"}
 
+_DECIMALS = {"r2": 3, "acc": 3}
+
 
 class Interrupted(Exception):  # noqa: N818 - not an error
     """A signal came while nothing asks whether to stop."""
@@ -230,7 +232,7 @@ def score_lines(scores: xr.Dataset) -> str:
     for name in scores["model"].values:
         row = scores.sel(model=name)
         cells = [
-            "/".join(f"{float(row[name][i]):.{3 if name in {'r2', 'acc'} else 2}f}" for name in metrics)
+            "/".join(f"{float(row[each][i]):.{_DECIMALS.get(each, 2)}f}" for each in metrics)
             for i in steps
         ]
         mean = f"{float(row[metrics[0]].mean()):.3f}"

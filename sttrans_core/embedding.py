@@ -40,8 +40,11 @@ class CalendarEmbedding(nn.Module):
         if self.day_of_week is not None:
             token = token + self.day_of_week(batch.day_of_week)
         if self.season is not None:
-            angle = 2 * math.pi * batch.year_share[..., None] * torch.tensor(
-                [1.0, 2.0], device=token.device
+            angle = (
+                2
+                * math.pi
+                * batch.year_share[..., None]
+                * torch.tensor([1.0, 2.0], device=token.device)
             )
             token = token + self.season(torch.cat([angle.sin(), angle.cos()], dim=-1))
         return token

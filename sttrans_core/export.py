@@ -153,7 +153,13 @@ class _Plain(nn.Module):
         observed = torch.isfinite(readings)
         values = self.scaler.transform(readings).masked_fill(~observed, 0.0)
         forecast, alignments = self.model(
-            Batch(values[..., None], observed, time_of_day, day_of_week, torch.zeros_like(time_of_day, dtype=readings.dtype)),
+            Batch(
+                values[..., None],
+                observed,
+                time_of_day,
+                day_of_week,
+                torch.zeros_like(time_of_day, dtype=readings.dtype),
+            ),
             need_alignment=self.model.selection.topk is not None,
         )
         sources = [(each.node, each.step, each.weight) for each in alignments[-1:]]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sttrans_core.baselines import build_baseline
 from sttrans_core.config import BaselineConfig, ExperimentConfig
+from sttrans_core.data.graph import adjacency_from_locations
 from sttrans_core.data.windows import Scaler, Split, Windows, split_windows
 from sttrans_core.grid import as_nodes, is_grid
 from sttrans_core.model import DataShape, STTrans
@@ -22,7 +23,7 @@ from sttrans_core.runs import RunError, fingerprint
 from sttrans_core.schema import check_dataset, check_labels, interval_of, steps_per_day
 from sttrans_core.slabs import slabs
 
-__all__ = ["FittedData", "lags_of"]
+__all__ = ["FittedData", "graph_of", "lags_of"]
 
 WEEKS_FOR_WEEKDAYS = 2
 DAYS_FOR_SEASONS = 300
@@ -271,6 +272,20 @@ class FittedData:
                 f"data.json must hold what train writes; got a file without it ({error}). "
                 "Train again."
             ) from error
+
+
+def graph_of(dataset: xr.Dataset) -> Float[np.ndarray, "node node"]:
+    """Give the graph that a baseline works on.
+
+    Args:
+        dataset: A labelled dataset of nodes.
+
+    Returns:
+        Its adjacency, or one made from the distances between the nodes.
+    """
+    if "adjacency" in dataset:
+        return dataset["adjacency"].values
+    return adjacency_from_locations(dataset["latitude"].values, dataset["longitude"].values)
 
 
 def lags_of(dataset: xr.Dataset, config: ExperimentConfig) -> list[int]:

@@ -127,7 +127,8 @@ def label_alignment(
             "source_longitude": (dims, longitude[node]),
             "source_direction": (dims, direction),
             "source_value": (
-                (*dims, *dataset["target"].dims[2:]), readings[step, node].astype(np.float32)
+                (*dims, *dataset["target"].dims[2:]),
+                readings[step, node].astype(np.float32),
             ),
             "in_window": (dims, alignment.in_window[0].cpu().numpy()),
             "valid": (dims, alignment.valid[0].cpu().numpy()),

@@ -19,15 +19,14 @@ from sttrans_core.checkpoint import (
     refuse_another_run,
     save_checkpoint,
 )
-from sttrans_core.baselines import adjacency_of
 from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig
 from sttrans_core.conformal import conformal_bands
 from sttrans_core.data.saved import absolute_name
 from sttrans_core.data.windows import Split
 from sttrans_core.devices import keep_freed_memory
-from sttrans_core.fitted import FittedData
-from sttrans_core.grid import as_nodes
+from sttrans_core.fitted import FittedData, graph_of
 from sttrans_core.forecaster import Forecaster
+from sttrans_core.grid import as_nodes
 from sttrans_core.metrics import ErrorSums, masked_error
 from sttrans_core.model import forecast_of
 from sttrans_core.optimization import averaged, learning_rate, parameter_groups
@@ -140,7 +139,7 @@ class _Trainer:
         torch.manual_seed(settings.seed)
         adjacency = None
         if isinstance(config.model, BaselineConfig):
-            adjacency = adjacency_of(dataset)
+            adjacency = graph_of(dataset)
         model = fitted.build_model(config, adjacency=adjacency)
         optimizer = torch.optim.AdamW(
             parameter_groups(model, settings.weight_decay), lr=settings.learning_rate

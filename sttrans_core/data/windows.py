@@ -219,7 +219,7 @@ class Windows:
         readings = read_steps(series, steps).astype(np.float32, copy=False)
         return torch.from_numpy(readings).to(self._device)
 
-    def _rows_of(self, steps: Int[Tensor, "batch steps"]) -> tuple[_Rows, Int[Tensor, "..."]]:
+    def _rows_of(self, steps: Int[Tensor, "..."]) -> tuple[_Rows, Int[Tensor, "..."]]:
         """Give rows that hold some steps, and where in them each step is."""
         if self._whole is not None:
             return self._whole, steps
@@ -262,9 +262,7 @@ class Windows:
             target=rows.target[place[:, history:]] if known else None,
         )
 
-    def _earlier(
-        self, steps: Int[Tensor, "batch steps"]
-    ) -> Float[Tensor, "batch steps node lag"]:
+    def _earlier(self, steps: Int[Tensor, "batch steps"]) -> Float[Tensor, "batch steps node lag"]:
         """Give scaled target readings some lags before each step, and flags of the observed."""
         then = steps[..., None] - self._lags  # (B, T + P, L)
         rows, place = self._rows_of(then.clamp_min(0))
