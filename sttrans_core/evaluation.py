@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sttrans_core.baselines import HistoricalAverage, LastObserved, LastValue
 from sttrans_core.config import DataConfig
-from sttrans_core.data.windows import Split, split_windows
+from sttrans_core.data.splits import Split, SplitRule, split_dataset, split_name
 from sttrans_core.forecaster import Forecaster, windows_at_once
 from sttrans_core.grid import as_nodes, is_grid
 from sttrans_core.metrics import METRICS, ErrorSums
@@ -127,8 +127,8 @@ def _origin(forecaster: Forecaster, dataset: xr.Dataset, part: Part) -> str:
 
 
 def _split(dataset: xr.Dataset, data: DataConfig) -> Split:
-    return split_windows(
-        dataset.sizes["time"],
+    return split_dataset(
+        dataset,
         history_steps=data.history_steps,
         horizon_steps=data.horizon_steps,
         split=data.split,
@@ -140,7 +140,7 @@ def evaluate_baselines(
     *,
     history_steps: int = 12,
     horizon_steps: int = 12,
-    split: Literal["standard", "paper"] = "standard",
+    split: SplitRule = "standard",
     part: Part = "test",
     over: Over = "step",
     missing: Missing = "ignore",
@@ -156,7 +156,7 @@ def evaluate_baselines(
         dataset: A labelled dataset.
         history_steps: Steps a window sees.
         horizon_steps: Steps a window forecasts.
-        split: `standard` (7:1:2) or `paper` (7:2:1).
+        split: `standard` (7:1:2), `paper` (7:2:1), or the two times of `split_dataset`.
         part: Which windows.
         over: `step` or `prefix`.
         missing: `ignore` or `as_zero`.
@@ -172,8 +172,8 @@ def evaluate_baselines(
     """
     _check_choices(part=part, over=over, missing=missing)
     check_dataset(dataset)
-    parts = split_windows(
-        dataset.sizes["time"], history_steps=history_steps, horizon_steps=horizon_steps, split=split
+    parts = split_dataset(
+        dataset, history_steps=history_steps, horizon_steps=horizon_steps, split=split
     )
     num_train_steps = len(parts.train) + history_steps - 1
     nodes = as_nodes(dataset)
@@ -241,7 +241,9 @@ def evaluate_hits(
     if write and forecaster.run_dir is not None:
         table = hits.by_regime.to_dataframe().reset_index()
         top = hits.by_regime.attrs["top"]
-        table["protocol"] = f"{data.split} split, {part} part, {len(times)} origins, Top-{top}"
+        table["protocol"] = (
+            f"{split_name(data.split)}, {part} part, {len(times)} origins, Top-{top}"
+        )
         write_table(table, forecaster.run_dir / "hits.csv")
     return hits
 
@@ -251,15 +253,15 @@ def _score(
     dataset: xr.Dataset,
     history_steps: int,
     horizon_steps: int,
-    split: Literal["standard", "paper"],
+    split: SplitRule,
     part: Part,
     *,
     over: Over,
     missing: Missing,
     smallest_target: float,
 ) -> xr.Dataset:
-    parts = split_windows(
-        dataset.sizes["time"], history_steps=history_steps, horizon_steps=horizon_steps, split=split
+    parts = split_dataset(
+        dataset, history_steps=history_steps, horizon_steps=horizon_steps, split=split
     )
     on_grid, dataset = is_grid(dataset), as_nodes(dataset)
     starts = np.asarray(getattr(parts, part), dtype=np.int64)
@@ -300,7 +302,7 @@ def _score(
             "title": dataset.attrs["title"],
             "source": dataset.attrs["source"],
             "synthetic": dataset.attrs["synthetic"],
-            "protocol": f"{split} split, {part} part, {len(starts)} windows, per {over}, "
+            "protocol": f"{split_name(split)}, {part} part, {len(starts)} windows, per {over}, "
             f"missing targets {'ignored' if missing == 'ignore' else 'scored as 0'}"
             f"{', cells weighted by area' if on_grid else ''}",
         },

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from sttrans_core.baselines import build_baseline
 from sttrans_core.config import BaselineConfig, ExperimentConfig
 from sttrans_core.data.graph import adjacency_from_locations
-from sttrans_core.data.windows import Scaler, Split, Windows, split_windows
+from sttrans_core.data.splits import Split, split_dataset
+from sttrans_core.data.windows import Scaler, Windows
 from sttrans_core.grid import as_nodes, is_grid
 from sttrans_core.model import DataShape, STTrans
 from sttrans_core.roads import downstream_pairs
@@ -88,8 +89,8 @@ class FittedData:
         """
         check_dataset(dataset)
         on_grid, dataset = is_grid(dataset), as_nodes(dataset)
-        split = split_windows(
-            dataset.sizes["time"],
+        split = split_dataset(
+            dataset,
             history_steps=config.data.history_steps,
             horizon_steps=config.data.horizon_steps,
             split=config.data.split,

@@ -22,8 +22,9 @@ from sttrans_core.checkpoint import (
 from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig
 from sttrans_core.conformal import conformal_bands
 from sttrans_core.data.saved import absolute_name
-from sttrans_core.data.windows import Split
+from sttrans_core.data.splits import Split
 from sttrans_core.devices import keep_freed_memory
+from sttrans_core.disturbance import disturb
 from sttrans_core.fitted import FittedData, graph_of
 from sttrans_core.forecaster import Forecaster
 from sttrans_core.grid import as_nodes
@@ -238,6 +239,7 @@ class _Trainer:
         """
         mine = starts[self.processes.rank :: self.processes.count]
         batch = self.windows.batch(torch.from_numpy(mine if len(mine) else starts[:1]))
+        batch = disturb(batch, gaps=self.config.train.gaps, noise=self.config.train.noise)
         total, count = masked_error(
             self.fitted.scaler.inverse(forecast_of(self.model, batch).float()),
             batch.target,

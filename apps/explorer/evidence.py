@@ -24,7 +24,7 @@ from sttrans_core import (
 )
 from sttrans_core.baselines import HistoricalAverage, LastObserved
 from sttrans_core.data.saved import is_saved
-from sttrans_core.data.windows import Split, split_windows
+from sttrans_core.data.splits import Split, split_dataset
 from sttrans_core.truth import HitRate
 
 __all__ = [
@@ -307,8 +307,8 @@ def _fit_baseline(kind: type, name: str, num_train_steps: int) -> LastObserved |
 
 def _parts(forecaster: Forecaster, dataset: xr.Dataset) -> Split:
     data = forecaster.config.data
-    return split_windows(
-        dataset.sizes["time"],
+    return split_dataset(
+        dataset,
         history_steps=data.history_steps,
         horizon_steps=data.horizon_steps,
         split=data.split,

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sttrans_core.bench.cases import Case
 from sttrans_core.bench.measure import row_of, take_turns
-from sttrans_core.data.windows import Batch, split_windows
+from sttrans_core.data.splits import split_dataset
+from sttrans_core.data.windows import Batch
 from sttrans_core.devices import keep_freed_memory
 from sttrans_core.export import export_forecaster
 from sttrans_core.forecaster import Forecaster, windows_at_once
@@ -106,8 +107,8 @@ def efficiency_lines(table: pd.DataFrame) -> str:
 
 def _spread_over_test(forecaster: Forecaster, dataset: xr.Dataset, count: int) -> list[int]:
     data = forecaster.config.data
-    test = split_windows(
-        dataset.sizes["time"], history_steps=data.history_steps,
+    test = split_dataset(
+        dataset, history_steps=data.history_steps,
         horizon_steps=data.horizon_steps, split=data.split,
     ).test  # fmt: skip
     return np.unique(np.linspace(test[0], test[-1], count).astype(int)).tolist()

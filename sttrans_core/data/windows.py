@@ -1,8 +1,8 @@
-"""Windows over a dataset: chronological splits, z-score from training values, batches."""
+"""Windows over a dataset: z-score from training values, batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,57 +14,16 @@ from torch import Tensor
 from sttrans_core.schema import check_dataset, steps_per_day
 from sttrans_core.slabs import is_in_memory, read_steps, slabs
 
-__all__ = ["Batch", "Scaler", "Split", "Windows", "split_windows"]
-
-_SHARES = {"standard": (0.7, 0.2), "paper": (0.7, 0.1)}  # of windows: training, test
-
-
-class Split(NamedTuple):
-    """Starts of the windows of each part, in time order, as half-open ranges."""
-
-    train: range
-    validation: range
-    test: range
-
-
-def split_windows(
-    num_steps: int,
-    *,
-    history_steps: int,
-    horizon_steps: int,
-    split: Literal["standard", "paper"] = "standard",
-) -> Split:
-    """Cut the windows of a series into training, validation and test parts in time order.
-
-    The shares are of *windows*, rounded to the nearest, as in the field's reference code; METR-LA's
-    34,272 steps with 12 + 12 steps give 23,974 / 3,425 / 6,850.
-
-    Args:
-        num_steps: Time steps of the series.
-        history_steps: Steps a window sees.
-        horizon_steps: Steps a window forecasts.
-        split: `standard` is 7:1:2 (training, validation, test), `paper` is 7:2:1.
-
-    Returns:
-        The three ranges of window starts.
-
-    Raises:
-        ValueError: The series is too short for one window in each part.
-
-    Source: Li et al., "Diffusion convolutional recurrent neural network" (2018), data preparation.
-    """
-    total = num_steps - history_steps - horizon_steps + 1
-    train_share, test_share = _SHARES[split]
-    num_test, num_train = round(test_share * total), round(train_share * total)
-    if min(num_train, num_test, total - num_train - num_test) < 1:
-        raise ValueError(
-            "The series must be long enough for training, validation and test windows; got "
-            f"{num_steps} steps with history_steps={history_steps} and "
-            f"horizon_steps={horizon_steps}. Use a longer series or shorter windows."
-        )
-    return Split(
-        range(num_train), range(num_train, total - num_test), range(total - num_test, total)
-    )
+__all__ = [
+    "Batch",
+    "Scaler",
+    "Split",
+    "SplitRule",
+    "Windows",
+    "split_dataset",
+    "split_name",
+    "split_windows",
+]
 
 
 @dataclass(frozen=True, kw_only=True)

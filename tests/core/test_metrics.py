@@ -115,7 +115,7 @@ def test_sums_of_two_processes_give_the_scores_of_one():
     whole.update(FORECAST, TARGET)
     for part, row in zip(parts, (slice(0, 1), slice(1, 2)), strict=True):
         part.update(FORECAST[row], TARGET[row])
-    others = iter(list(parts[1]._sums.values()))  # noqa: SLF001 - what the other process would send
+    others = iter(list(parts[1]._sums.values()))
     parts[0].reduce(lambda value: value + next(others))
     assert parts[0].scores()["rmse"].tolist() == pytest.approx(whole.scores()["rmse"].tolist())
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from small_runs import dataset_of, rhythm
 
-from sttrans_core.data.windows import Scaler, Windows, split_windows
+from sttrans_core.data.splits import split_windows
+from sttrans_core.data.windows import Scaler, Windows
 
 # The length of METR-LA: 119 days of 288 steps.
 METR_LA_STEPS = 119 * 288
