@@ -101,6 +101,15 @@ def test_every_channel_is_forecast_and_every_parameter_learns(name):
 
 
 @every_baseline
+def test_it_runs_in_half_precision(name):
+    model, batch = _built(name).eval(), _batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        forecast = model(batch)
+    forecast.float().sum().backward()
+    torch.testing.assert_close(forecast.float(), model(batch), atol=0.05, rtol=0.05)
+
+
+@every_baseline
 def test_every_reading_of_a_place_reaches_its_forecast(name):
     model = _built(name, channels=CHANNELS, covariates=COVARIATES).eval()
     batch = _batch(channels=CHANNELS + COVARIATES)
