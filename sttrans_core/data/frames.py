@@ -15,7 +15,7 @@ from pandas.tseries.frequencies import to_offset
 from sttrans_core.data.times import regular_frame
 from sttrans_core.schema import check_dataset
 
-__all__ = ["build_dataset", "id_text", "label_readings", "numeric_frame"]
+__all__ = ["build_dataset", "id_text", "interval_text", "label_readings", "numeric_frame"]
 
 
 def id_text(values: Iterable[object]) -> list[str]:
@@ -74,7 +74,15 @@ def numeric_frame(frame: pd.DataFrame, *, where: str) -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index, columns=frame.columns)
 
 
-def _interval_text(step: pd.Timedelta) -> str:
+def interval_text(step: pd.Timedelta) -> str:
+    """Write an interval as datasets carry it.
+
+    Args:
+        step: The interval.
+
+    Returns:
+        A text such as "5min", "1h" or "6h".
+    """
     text = to_offset(step).freqstr
     return text if text[0].isdigit() else f"1{text}"  # pandas itself does not read "h" as a time
 
@@ -152,7 +160,7 @@ def label_readings(
             "latitude": ("node", locations["latitude"].to_numpy(np.float64)),
             "longitude": ("node", locations["longitude"].to_numpy(np.float64)),
         },
-        attrs={**attrs, "interval": _interval_text(time[1] - time[0])},
+        attrs={**attrs, "interval": interval_text(time[1] - time[0])},
     )
     if channels:
         dataset = dataset.assign_coords(channel=list(channels))
