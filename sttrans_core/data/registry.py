@@ -113,10 +113,11 @@ def load_dataset(
     if name in URBAN:
         return load_urban(name, path=path, root=root, download=download)
     if name not in (*published, _SIMULATED):
+        names = ", ".join((*published, *URBAN, _SIMULATED))
         raise ValueError(
-            f"name must be one of {', '.join((*published, *URBAN, _SIMULATED))}, a zarr store that "
-            f"ends in .zarr, or a NetCDF file that ends in .nc; got {name!r}. For your own sensors, save "
-            "from_table(...).to_netcdf('own.nc') and name that file."
+            f"name must be one of {names}, a zarr store that ends in .zarr, or a NetCDF file that "
+            f"ends in .nc; got {name!r}. For your own sensors, save from_table(...)"
+            ".to_netcdf('own.nc') and name that file."
         )
     if name == _SIMULATED:
         return _simulate(path)

@@ -155,7 +155,7 @@ def _check_rows(zones: Any, ids: pd.Series, numbers: pd.Series, *, where: str) -
     if wrong.any():
         raise ValueError(
             f"LocationID must be the number of a zone in every row of {where}; got "
-            f"{ids[wrong].iloc[0]!r} in row {int(np.flatnonzero(wrong)[0])}. Correct the row."
+            f"{str(ids[wrong].iloc[0])!r} in row {int(np.flatnonzero(wrong)[0])}. Correct the row."
         )
     empty = np.asarray(zones.geometry.isna() | zones.geometry.is_empty)
     if empty.any():

@@ -59,7 +59,13 @@ def test_every_hint_names_an_extra_that_is_there(package):
 
 
 def test_the_base_map_and_tables_name_the_extra_that_holds_their_library():
-    libraries = {"stviz/basemap/__init__.py": "geopandas", "sttrans_core/data/tables.py": "pyarrow"}
+    libraries = {
+        "stviz/basemap/__init__.py": "geopandas",
+        "sttrans_core/data/tables.py": "pyarrow",
+        "sttrans_core/data/taxi_files.py": "pyarrow",
+        "sttrans_core/data/zones.py": "geopandas",
+    }
     for path, library in libraries.items():
         (extra,) = re.findall(r"sttrans\[(\w+)\]", (ROOT / path).read_text())
         assert library in _names(extra)
+    assert {"geopandas", "pyarrow"} <= _names("zones") <= _names("app")
