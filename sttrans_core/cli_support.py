@@ -252,9 +252,11 @@ def hit_lines(hits: Any) -> str:
     if hits is None or hits.num_scored == 0:
         return ""
     top = hits.by_regime.attrs["top"]
-    lines = [f"\nCongested targets with a true cause among their Top-{top}, of {hits.num_scored}"]
+    regime = str(hits.by_regime["regime"].values[0])
+    targets = f"{regime.capitalize()} targets"
+    lines = [f"\n{targets} with a true cause among their Top-{top}, of {hits.num_scored}"]
     for name, label in (("hit_rate", "alignment"), ("nearest", "nearest"), ("chance", "chance")):
-        each = hits.by_regime[name].sel(regime="congested").values
+        each = hits.by_regime[name].sel(regime=regime).values
         cells = "".join(f"{share:>8.1%}" for share in each)
         lines.append(f"{label:28}{getattr(hits, name):>8.1%}  by segment{cells}")
     return "\n".join(lines)
