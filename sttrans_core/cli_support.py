@@ -6,14 +6,16 @@ import shlex
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+import typer
 import xarray as xr
 
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.scores import shown_metrics
 
 __all__ = [
+    "DataPath",
     "Interrupted",
     "StopOnSignal",
     "check_output",
@@ -24,6 +26,15 @@ __all__ = [
     "score_lines",
     "shell_command",
     "write_netcdf",
+]
+
+DataPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--path",
+        help="File or folder of a registered dataset, else searched for; with a run on own "
+        "sensors, the new place of its .nc file or .zarr store.",
+    ),
 ]
 
 
