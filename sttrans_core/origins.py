@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from sttrans_core.config import DataConfig
-from sttrans_core.data.windows import split_windows
+from sttrans_core.data.splits import split_dataset
 
 __all__ = ["find_origins", "spread_origins"]
 
@@ -76,8 +76,8 @@ def spread_origins(
         raise ValueError(
             f"num_origins must be at least 1; got {num_origins}. Look at one origin or more."
         )
-    parts = split_windows(
-        dataset.sizes["time"],
+    parts = split_dataset(
+        dataset,
         history_steps=data.history_steps,
         horizon_steps=data.horizon_steps,
         split=data.split,
