@@ -281,7 +281,8 @@ class STTrans(nn.Module):
         steps = torch.arange(1, self.history_steps + 1, device=batch.observed.device)
         newest = (batch.observed * steps[:, None]).argmax(1)  # (B, N)
         target = batch.values[..., : self.num_channels]
-        return target.take_along_dim(newest[:, None, :, None], dim=1)[:, 0]
+        newest = newest[:, None, :, None].expand(-1, 1, -1, self.num_channels)
+        return target.gather(1, newest)[:, 0]
 
 
 def forecast_of(
