@@ -107,13 +107,14 @@ def load_dataset(
 
     Args:
         name: One of `list_datasets()`, or a NetCDF file or zarr store of a labelled dataset.
-        path: For a registered name, the file of readings or the folder that holds it; nothing
-            else is searched then.
+        path: For a registered name, the file of readings or the folder that holds it, or the https
+            address of a store of weather; nothing else is searched then.
         root: Folder of data folders.
-        download: Fetch what is not found, and the sensor locations where they are missing.
+        download: Fetch what is not found, and the sensor locations where they are missing; a store
+            on the web is read there, as far as it is used.
 
     Returns:
-        The labelled dataset; `data_card` sums it up.
+        The labelled dataset, of nodes or on a grid; `data_card` sums it up.
 
     Raises:
         ValueError: The name is not registered, a file breaks the rules of its format, or `path`
