@@ -121,6 +121,7 @@ def load_dataset(
             is given beside a name that needs none.
         FileNotFoundError: A named folder does not exist, or the dataset was found nowhere; the
             message names everything that was tried.
+        ImportError: A library that only some datasets need is not installed.
     """
     published, name = _published(), os.fspath(name)
     if is_saved(name):

@@ -70,12 +70,21 @@ def test_the_published_archive_and_other_forms_give_the_same(tmp_path: Path) -> 
         packed,
         packed.parent,
         _zip(tmp_path / "flat.zip", folder, inside=""),
-        squares(NAMES),
+        squares(NAMES).rename_geometry("the_geom"),
         _write(tmp_path / "z.gpkg", lower),
     ):
         found = load_zones(source)
         assert found.drop(columns="geometry").equals(expected.drop(columns="geometry"))
     assert load_zones(expected) is expected
+
+
+def test_names_stay_text() -> None:
+    names = ["<b onclick='x'>7</b>", "=1+1", None]
+    assert load_zones(squares(NAMES, zone=names)).sort_index()["zone"].tolist() == [
+        "",
+        "=1+1",
+        names[0],
+    ]
 
 
 def test_shapes_that_cross_themselves_are_mended() -> None:
@@ -134,6 +143,11 @@ def test_tables_that_are_no_zones(tmp_path: Path) -> None:
     frame.loc[1, "geometry"] = None
     with pytest.raises(ValueError, match="must have a polygon in the table of zones; got none for"):
         load_zones(frame)
+    (tmp_path / "taxi_zones_simple.csv").write_text("locationid,zone,borough\n1,Newark,EWR\n")
+    with pytest.raises(
+        ValueError, match=r"be polygons; got taxi_zones_simple.csv, a table without"
+    ):
+        load_zones(tmp_path / "taxi_zones_simple.csv")
     folder = write_zones(tmp_path, NAMES)
     (folder / "taxi_zones.dbf").unlink()
     with pytest.raises(ValueError, match=r"in taxi_zones.shp; got .*all files of the shapefile"):
