@@ -16,6 +16,7 @@ from sttrans_core.config import (
 )
 from sttrans_core.data import (
     data_card,
+    from_grid,
     from_table,
     list_datasets,
     load_dataset,
@@ -23,6 +24,7 @@ from sttrans_core.data import (
     load_zones,
 )
 from sttrans_core.data.simulate import simulate_freeway
+from sttrans_core.data.simulate_weather import simulate_weather
 from sttrans_core.evaluation import evaluate, evaluate_baselines
 from sttrans_core.export import export_forecaster
 from sttrans_core.forecaster import Forecaster, load_run
@@ -61,6 +63,7 @@ __all__ = [
     "evaluate_baselines",
     "evaluate_quality",
     "export_forecaster",
+    "from_grid",
     "from_table",
     "hit_rate",
     "insertion_curve",
@@ -72,6 +75,7 @@ __all__ = [
     "load_trips",
     "load_zones",
     "simulate_freeway",
+    "simulate_weather",
     "topk_alignment",
     "train",
     "true_causes",
