@@ -50,6 +50,7 @@ class Climatology:
         self._annual = covers_seasons(dataset, num_train_steps)
         self._daily = min(_DAILY_HARMONICS, steps_per_day(dataset) // 2)
         self._mean = Scaler.fit(series).mean
+        size = self._terms(np.zeros(1, dtype=np.int64)).shape[1]
         gram, cross, first = 0.0, 0.0, 0
         for slab in slabs(series):
             terms = self._terms(np.arange(first, first + len(slab)))  # (time, term)
@@ -59,7 +60,6 @@ class Climatology:
             gram = gram + observed.astype(np.float64).T @ pairs  # (node, term x term)
             cross = cross + np.where(observed, values - self._mean, 0.0).T @ terms
             first += len(slab)
-        size = terms.shape[1]
         gram = np.reshape(gram, (-1, size, size)) + _SMALLEST * np.eye(size)
         course = np.linalg.solve(gram, np.asarray(cross)[..., None])[..., 0].T
         self._course = course.reshape(size, *series.shape[1:])
