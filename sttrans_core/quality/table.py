@@ -36,6 +36,8 @@ def evaluate_quality(
 ) -> pd.DataFrame | None:
     """Ask whether an alignment tells the truth, at origins and places spread evenly over a part.
 
+    The curves take most of the time, about a hundred forecasts for each origin and target.
+
     Args:
         forecaster: A trained model.
         dataset: The series it was trained on, or another one that fits.
