@@ -19,8 +19,9 @@ from sttrans_core.embedding import CalendarEmbedding, EarlierEmbedding, SourceEm
 from sttrans_core.encoder import EncoderLayer
 from sttrans_core.fusion import DynamicValues, SpatioTemporalFusion, StaticValues
 from sttrans_core.relation import Geometry
+from sttrans_core.seasons import SeasonalCycle
 
-__all__ = ["DataShape", "DecoderLayer", "STTrans", "forecast_of"]
+__all__ = ["DataShape", "DecoderLayer", "STTrans", "StartingPoint", "forecast_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,8 @@ class DataShape:
         horizon_steps: Steps that are forecast.
         steps_per_day: Slots of the time of day.
         has_weekday: Whether the training period covers weeks.
-        has_season: Whether it covers most of a year.
+        has_season: Whether it covers most of a year, so that departures from the climatology are
+            forecast.
         num_channels: Channels that are forecast.
         num_inputs: Channels of a window's values.
         num_lags: Earlier days that a window sees.
@@ -118,6 +120,42 @@ class DecoderLayer(nn.Module):
         return self.fusion(query, aggregated), alignment
 
 
+class StartingPoint(nn.Module):
+    """Where a forecast starts from: the last reading and those of earlier days, mixed.
+
+    The shares depend on the query, and start alike for all days; a day that is missing counts as
+    the last reading.
+
+    Args:
+        width: Channels of a query.
+        num_lags: Earlier days.
+        segment_steps: Steps of a segment of the horizon.
+        num_channels: Channels that are forecast.
+    """
+
+    def __init__(self, width: int, *, num_lags: int, segment_steps: int, num_channels: int) -> None:
+        super().__init__()
+        self.num_lags, self.num_channels = num_lags, num_channels
+        self.norm = nn.LayerNorm(width)
+        self.shares = nn.Linear(width, segment_steps * (1 + num_lags))
+        nn.init.zeros_(self.shares.weight)
+        nn.init.zeros_(self.shares.bias)
+
+    def forward(
+        self,
+        query: Float[Tensor, "batch query segment channel"],
+        last: Float[Tensor, "batch query quantity"],
+        earlier: Float[Tensor, "batch horizon query lag"],
+    ) -> Float[Tensor, "batch horizon query quantity"]:
+        """Mix the last reading and those of earlier days, each step for itself."""
+        shares = self.shares(self.norm(query)).flatten(2).unflatten(2, (-1, 1 + self.num_lags))
+        shares = shares.softmax(-1).transpose(1, 2)  # (B, P, Q, 1 + L)
+        days, seen = earlier.unflatten(3, (2, self.num_lags, self.num_channels)).unbind(3)
+        here = last[:, None, :, None]  # (B, 1, Q, 1, C)
+        days = torch.where(seen > 0, days, here)  # (B, P, Q, L, C)
+        return shares[..., :1] * last[:, None] + (shares[..., 1:, None] * days).sum(3)
+
+
 class STTrans(nn.Module):
     """Spatio-temporal transformer whose cross-attention is an alignment and a fusion.
 
@@ -144,7 +182,15 @@ class STTrans(nn.Module):
             width,
             steps_per_day=shape.steps_per_day,
             has_weekday=shape.has_weekday,
-            has_season=shape.has_season,
+        )
+        self.cycle = (
+            SeasonalCycle(
+                num_nodes=num_nodes,
+                num_channels=shape.num_channels,
+                steps_per_day=shape.steps_per_day,
+            )
+            if shape.has_season
+            else None
         )
         self.embedding = SourceEmbedding(
             width,
@@ -179,6 +225,16 @@ class STTrans(nn.Module):
             DecoderLayer(config, history_steps=shape.history_steps, selection=self.selection)
             for _ in range(config.num_decoder_layers)
         )
+        self.start = (
+            StartingPoint(
+                width,
+                num_lags=shape.num_lags,
+                segment_steps=shape.horizon_steps // segments,
+                num_channels=shape.num_channels,
+            )
+            if shape.num_lags
+            else None
+        )
         self.head = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, shape.horizon_steps // segments * shape.num_channels),
@@ -203,6 +259,9 @@ class STTrans(nn.Module):
         Returns:
             The forecast in z-scores, and the alignments, outermost layer last.
         """
+        usual = None if self.cycle is None else self.cycle(batch)  # (B, T + P, N, C)
+        if usual is not None:
+            batch = self._less(batch, usual[:, : self.history_steps])
         asked = query_nodes
         if query_nodes is not None:
             query_nodes = whole_groups(self.geometry, selection or self.selection, query_nodes)
@@ -239,8 +298,15 @@ class STTrans(nn.Module):
             query_nodes = asked
         steps = self.head(query).flatten(2).unflatten(2, (-1, self.num_channels))  # (B, Q, P, C)
         last = self._last_observed(batch)  # (B, N, C)
-        last = last if query_nodes is None else last[:, query_nodes]
-        return last[:, None] + steps.transpose(1, 2), alignments
+        earlier = None if batch.earlier is None else batch.earlier[:, self.history_steps :]
+        if query_nodes is not None:
+            last = last[:, query_nodes]
+            usual = None if usual is None else usual[:, :, query_nodes]
+            earlier = None if earlier is None else earlier[:, :, query_nodes]
+        start = last[:, None] if self.start is None else self.start(query, last, earlier)
+        if usual is not None:
+            start = start + usual[:, self.history_steps :]
+        return start + steps.transpose(1, 2), alignments
 
     def _queries(
         self,
@@ -253,12 +319,21 @@ class STTrans(nn.Module):
         when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
         return self.history(own.flatten(2))[:, :, None] + when[:, None]
 
+    def _less(self, batch: Batch, usual: Float[Tensor, "batch history node channel"]) -> Batch:
+        """Take what is usual off the target's channels of the history, where it was observed."""
+        channels, several = self.num_channels, batch.values.shape[-1] > 1
+        first_flag = batch.values.shape[-1] // 2
+        seen = batch.values[..., first_flag : first_flag + channels] if several else 1.0
+        target = (batch.values[..., :channels] - usual * seen) * batch.observed[..., None]
+        return batch._replace(values=torch.cat([target, batch.values[..., channels:]], dim=-1))
+
     def _last_observed(self, batch: Batch) -> Float[Tensor, "batch node channel"]:
         """Give the newest observed target in z-scores; 0, the mean, where there is none."""
         steps = torch.arange(1, self.history_steps + 1, device=batch.observed.device)
         newest = (batch.observed * steps[:, None]).argmax(1)  # (B, N)
         target = batch.values[..., : self.num_channels]
-        return target.take_along_dim(newest[:, None, :, None], dim=1)[:, 0]
+        newest = newest[:, None, :, None].expand(-1, 1, -1, self.num_channels)
+        return target.gather(1, newest)[:, 0]
 
 
 def forecast_of(
