@@ -1,11 +1,12 @@
 """Many runs at once on dask: a cluster of processes on this machine, or a scheduler's workers."""
 
+import asyncio
 import logging
 import math
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = ["run_sweep"]
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 5.0  # for runs to stop by themselves; a step of training takes less
 CONNECT_SECONDS = 5.0
+NO_PAGE = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # else a fixed port is taken
 DEATHS = 2  # of workers that a run survives
 
 
@@ -230,7 +232,7 @@ def _client(
         LocalCluster(
             n_workers=min(workers or usual, num_runs), threads_per_worker=1, memory_limit=0,
             dashboard_address=None, silence_logs=logging.CRITICAL,
-            scheduler_kwargs={"allowed_failures": deaths},
+            scheduler_kwargs={"allowed_failures": deaths, **NO_PAGE},
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):  # fmt: skip
@@ -241,18 +243,22 @@ def _client(
 @contextmanager
 def _connected(scheduler: str) -> Iterator[Any]:
     from distributed import Client
-    from distributed.comm import get_address_host_port
+    from distributed.comm import connect
+
+    async def knock() -> None:
+        comm = await connect(scheduler)
+        await comm.close()
 
     try:
-        # A client that found nobody would go on trying until the process ends.
-        with socket.create_connection(get_address_host_port(scheduler), timeout=CONNECT_SECONDS):
-            pass
+        # A client that found no scheduler would wait for one as long as the process lives.
+        with ThreadPoolExecutor(1) as pool:  # a notebook has a loop of its own
+            pool.submit(asyncio.run, asyncio.wait_for(knock(), CONNECT_SECONDS)).result()
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"--scheduler must be the address of a dask scheduler that runs; got {scheduler!r} "
-            f"({error}). Start one with 'dask scheduler', or leave --scheduler out to use this "
-            "machine."
+            f"({str(error) or 'no answer'}). Start one with 'dask scheduler', or leave --scheduler "
+            "out to use this machine."
         ) from error
     with client:
         threads = client.nthreads()
