@@ -14,7 +14,14 @@ from sttrans_core.config import (
     ModelConfig,
     TrainConfig,
 )
-from sttrans_core.data import data_card, from_table, list_datasets, load_dataset
+from sttrans_core.data import (
+    data_card,
+    from_table,
+    list_datasets,
+    load_dataset,
+    load_trips,
+    load_zones,
+)
 from sttrans_core.data.simulate import simulate_freeway
 from sttrans_core.evaluation import evaluate, evaluate_baselines
 from sttrans_core.export import export_forecaster
@@ -54,6 +61,8 @@ __all__ = [
     "load_dataset",
     "load_pretrained",
     "load_run",
+    "load_trips",
+    "load_zones",
     "simulate_freeway",
     "topk_alignment",
     "train",

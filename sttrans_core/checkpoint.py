@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from sttrans_core.config import ExperimentConfig
+from sttrans_core.fitted import FittedData
 from sttrans_core.runs import RunError, RunFolder
 
-__all__ = ["CHECKPOINT", "Progress", "load_checkpoint", "save_checkpoint"]
+__all__ = ["CHECKPOINT", "Progress", "load_checkpoint", "refuse_another_run", "save_checkpoint"]
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -31,28 +32,66 @@ class Progress(NamedTuple):
     seconds: float
 
 
+def refuse_another_run(
+    folder: RunFolder, config: ExperimentConfig, fitted: FittedData, *, resume: bool
+) -> None:
+    """Refuse a folder that holds another run than the one to go on with.
+
+    Args:
+        folder: Where the run shall be.
+        config: Its configuration.
+        fitted: What it knows of its data.
+        resume: Whether a run is to be gone on with.
+
+    Raises:
+        RunError: The folder holds a run, or on resuming one of another configuration or data.
+    """
+    if not folder.holds("config.json"):
+        return
+    if not resume:
+        raise RunError(
+            f"run_dir must be new or empty; got {folder.path}, which holds a run. "
+            "Choose another run_dir, or go on with it (--resume, or resume=True)."
+        )
+    before = folder.config()
+    if before.hash != config.hash:
+        raise RunError(
+            "Resuming needs the configuration that the run was started with; got "
+            f"{config.hash} for a run of {before.hash} in {folder.path}. "
+            "Use its config.json, or train in another run_dir."
+        )
+    if FittedData.from_fields(folder.read_json("data.json")).fingerprint != fitted.fingerprint:
+        raise RunError(
+            "Resuming needs the data that the run was started with; got other readings for "
+            f"{folder.path}. Load the same period, or train in another run_dir."
+        )
+
+
 def save_checkpoint(
     folder: RunFolder,
     config: ExperimentConfig,
     progress: Progress,
     *,
     model: torch.nn.Module,
+    averaged: torch.nn.Module,
     best_state: dict[str, Tensor],
     optimizer: Any,
     loss_scaling: dict[str, Any],
 ) -> None:
-    """Write weights, best weights, moments of the optimiser and counters.
+    """Write weights, their average, best weights, moments of the optimiser and counters.
 
     Args:
         folder: The run.
         config: Its configuration.
         progress: How far it has come.
         model: The model as it is now.
+        averaged: The average of its weights.
         best_state: Its best weights.
         optimizer: The optimiser.
         loss_scaling: State of the loss scaler of half precision; empty where there is none.
     """
     state = {f"model.{k}": v for k, v in model.state_dict().items()}
+    state |= {f"averaged.{k}": v for k, v in averaged.state_dict().items()}
     state |= {f"best.{k}": v for k, v in best_state.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
@@ -63,13 +102,19 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: RunFolder, *, model: torch.nn.Module, optimizer: Any, loss_scaling: dict[str, Any]
+    folder: RunFolder,
+    *,
+    model: torch.nn.Module,
+    averaged: torch.nn.Module,
+    optimizer: Any,
+    loss_scaling: dict[str, Any],
 ) -> tuple[Progress, dict[str, Tensor], dict[str, Any]]:
     """Put a training back to where its checkpoint was written.
 
     Args:
         folder: The run.
         model: Takes the weights.
+        averaged: Takes their average.
         optimizer: Takes the moments.
         loss_scaling: State of a fresh loss scaler, which names what must be in the checkpoint.
 
@@ -89,6 +134,7 @@ def load_checkpoint(
             "kind of device that the run was started on, or train again."
         )
     model.load_state_dict(_section(state, "model."))
+    averaged.load_state_dict(_section(state, "averaged."))
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in _section(state, "optimizer.").items():
         index, name = key.split(".", 1)

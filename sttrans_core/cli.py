@@ -236,15 +236,15 @@ def recall(
     """Say what screening by blocks (model.screening=blocks) would miss of a run's exact Top-k."""
     import numpy as np
 
-    from sttrans_core.data.windows import split_windows
+    from sttrans_core.data.splits import split_dataset
     from sttrans_core.recall import screening_recall
 
     if windows < 1:
         raise ValueError(f"--windows must be at least 1; got {windows}. Raise it.")
     forecaster, series = _load(run_dir, path)
     data = forecaster.config.data
-    test = split_windows(
-        series.sizes["time"], history_steps=data.history_steps,
+    test = split_dataset(
+        series, history_steps=data.history_steps,
         horizon_steps=data.horizon_steps, split=data.split,
     ).test  # fmt: skip
     starts = np.unique(np.linspace(test[0], test[-1], windows).astype(int))

@@ -13,6 +13,7 @@ from typing import Any, Self
 import xarray as xr
 
 from sttrans_core.config import ExperimentConfig
+from sttrans_core.scores import shown_metrics
 
 __all__ = [
     "Interrupted",
@@ -27,6 +28,11 @@ __all__ = [
     "shell_command",
     "write_netcdf",
 ]
+
+
+_METRIC_NAMES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE %", "r2": "R2", "acc": "ACC"}
+
+_DECIMALS = {"r2": 3, "acc": 3}
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -220,16 +226,19 @@ def score_lines(scores: xr.Dataset) -> str:
         Lines under a header.
     """
     lines = [f"{scores.attrs['title']}: {scores.attrs['protocol']}"]
-    header = f"{'MAE / RMSE / MAPE %':28}"
+    metrics = shown_metrics(scores)
+    header = f"{' / '.join(_METRIC_NAMES[name] for name in metrics):28}"
     minutes = scores["lead_minutes"].values
     steps = [i for i in range(len(minutes)) if i + 1 in (1, 3, 6, 12)] or [0]
-    lines.append(header + "".join(f"{minutes[i]:>17.0f} min" for i in steps) + f"{'mean':>12}")
+    leads = (f"{m:.0f} min" if m <= 120 else f"{m / 60:g} h" for m in minutes[steps])
+    lines.append(header + "".join(f"{lead:>21}" for lead in leads) + f"{'mean':>12}")
     for name in scores["model"].values:
         row = scores.sel(model=name)
         cells = [
-            "/".join(f"{float(row[m][i]):.2f}" for m in ("mae", "rmse", "mape")) for i in steps
+            "/".join(f"{float(row[each][i]):.{_DECIMALS.get(each, 2)}f}" for each in metrics)
+            for i in steps
         ]
-        mean = f"{float(row['mae'].mean()):.3f}"
+        mean = f"{float(row[metrics[0]].mean()):.3f}"
         lines.append(f"{name:28}" + "".join(f"{cell:>21}" for cell in cells) + f"{mean:>12}")
     return "\n".join(lines)
 

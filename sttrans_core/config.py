@@ -3,14 +3,27 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import Discriminator, Tag, ValidationError, model_validator
+
+from sttrans_core.settings import (
+    BASELINE_NAMES,
+    BaselineConfig,
+    ConfigError,
+    DataConfig,
+    ModelConfig,
+    Section,
+    TrainConfig,
+    kind_of_model,
+    one_sentence,
+)
 
 __all__ = [
     "PRESETS",
+    "SUITED",
     "VARIANTS",
+    "BaselineConfig",
     "ConfigError",
     "DataConfig",
     "ExperimentConfig",
@@ -19,142 +32,6 @@ __all__ = [
     "Variant",
     "config_hash",
 ]
-
-# Numbers only: without it True would pass as 1 and "3" as 3.
-Int = Annotated[int, Field(strict=True)]
-Real = Annotated[float, Field(strict=True)]
-
-
-class ConfigError(ValueError):
-    """A configuration has an unknown field or a value out of range."""
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    section: ClassVar[str] = ""
-
-    def __init__(self, /, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise ConfigError(_one_sentence(error, type(self))) from error
-
-
-class DataConfig(_Frozen):
-    """Which series, and how it is cut into windows.
-
-    Args:
-        dataset: Name for `load_dataset` (registered, or what ends in `.nc` or `.zarr`), or a free
-            label for a dataset handed over as an object.
-        history_steps: Observed steps that a forecast sees.
-        horizon_steps: Steps that are forecast.
-        split: `standard` is 7:1:2 (train, validation, test) in time order, `paper` is 7:2:1.
-    """
-
-    section: ClassVar[str] = "data."
-
-    dataset: str = "simulated-freeway"
-    history_steps: Int = Field(12, ge=1, le=512)
-    horizon_steps: Int = Field(12, ge=1, le=512)
-    split: Literal["standard", "paper"] = "standard"
-
-
-class ModelConfig(_Frozen):
-    """The model; the last five fields are the choices that the ablation variants replace.
-
-    Args:
-        width: Channels of every token; a multiple of `num_heads`.
-        num_heads: Attention heads.
-        num_encoder_layers: Encoder layers (time inside a node, then its neighbourhood).
-        num_decoder_layers: Alignment-and-fusion layers.
-        num_segments: Blocks of horizon steps with an alignment of their own; divides the horizon.
-        topk: Sources kept per query (all candidates where there are fewer).
-        screening: `exact` scores every source; with `blocks`, for a thousand nodes and more, near
-            targets share candidates: the nodes of their windows and of blocks that they admit.
-        group_size: Targets that share candidates (with `blocks`).
-        block_size: Nodes that are screened as one (with `blocks`).
-        screened_blocks: Blocks that a group admits (with `blocks`).
-        window_nodes: Nearest other nodes in the local window.
-        window_steps: Most recent steps of these nodes that count as local; older ones are global.
-        encoder_nodes: Nearest nodes that the encoder attends over, the node itself included; with
-            1 a source knows its own place only, which keeps the alignment easy to read.
-        num_bases: Basis projections that dynamic value generation mixes.
-        relation_dim: Features of the relative position (distance, direction, lag).
-        dropout: Share of activations dropped while training.
-        sources: `topk` of the candidates, all `candidates`, `dense` over every source, or `own`
-            history only (no cross-attention).
-        window: Whether sources in the `local` window are candidates, or `none` of them.
-        position: `learned` relative position in the keys, or a `fixed` decay.
-        value: `dynamic` or `static` value projections.
-        residual: `gated` or `plain` residual in the fusion.
-    """
-
-    section: ClassVar[str] = "model."
-
-    width: Int = Field(32, ge=4)
-    num_heads: Int = Field(4, ge=1)
-    num_encoder_layers: Int = Field(1, ge=0)
-    num_decoder_layers: Int = Field(1, ge=1)
-    num_segments: Int = Field(4, ge=1)
-    topk: Int = Field(16, ge=1)
-    screening: Literal["exact", "blocks"] = "exact"
-    group_size: Int = Field(32, ge=1)
-    block_size: Int = Field(4, ge=1)
-    screened_blocks: Int = Field(24, ge=1)
-    window_nodes: Int = Field(8, ge=1)
-    window_steps: Int = Field(8, ge=1)
-    encoder_nodes: Int = Field(1, ge=1)
-    num_bases: Int = Field(4, ge=1)
-    relation_dim: Int = Field(16, ge=1)
-    dropout: Real = Field(0.1, ge=0.0, lt=1.0)
-    sources: Literal["topk", "candidates", "dense", "own"] = "topk"
-    window: Literal["local", "none"] = "local"
-    position: Literal["learned", "fixed"] = "learned"
-    value: Literal["dynamic", "static"] = "dynamic"
-    residual: Literal["gated", "plain"] = "gated"
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.width % self.num_heads:
-            raise ValueError(
-                f"width must be a multiple of num_heads; got width={self.width} with "
-                f"num_heads={self.num_heads}. Change one of them."
-            )
-        return self
-
-
-class TrainConfig(_Frozen):
-    """The budget and the optimiser.
-
-    Args:
-        epochs: At most this many passes over the training windows.
-        batch_size: Windows per step.
-        learning_rate: Peak of the cosine schedule.
-        weight_decay: AdamW's decoupled weight decay.
-        warmup_steps: Steps of linear warm-up.
-        patience: Epochs without a better validation error before stopping.
-        clip_norm: Largest gradient norm.
-        seed: Seed of initial weights, data order and dropout.
-        coverage: Share of targets that a prediction band should hold.
-        device: `auto` takes CUDA where present.
-        precision: Lightning Fabric's precision; `auto` is bf16-mixed on CUDA, 32-true elsewhere.
-        max_windows_per_epoch: Random subset of training windows per epoch; none for all of them.
-    """
-
-    section: ClassVar[str] = "train."
-
-    epochs: Int = Field(12, ge=1)
-    batch_size: Int = Field(16, ge=1)
-    learning_rate: Real = Field(2e-3, gt=0)
-    weight_decay: Real = Field(1e-3, ge=0)
-    warmup_steps: Int = Field(50, ge=0)
-    patience: Int = Field(20, ge=1)
-    clip_norm: Real = Field(5.0, gt=0)
-    seed: Int = Field(0, ge=0)
-    coverage: Real = Field(0.9, gt=0, lt=1)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    max_windows_per_epoch: Int | None = Field(None, ge=1)
 
 
 class Variant(NamedTuple):
@@ -213,12 +90,30 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-class ExperimentConfig(_Frozen):
+# What suits a data set, beside its preset: what it is split by, and what a forecast can look at.
+SUITED: dict[str, dict[str, dict[str, Any]]] = {
+    "metr-la": {"data": {"lag_days": [1]}},
+    "metr-la-10": {"data": {"lag_days": [1, 7]}},
+    "pems-bay": {"data": {"lag_days": [1, 7]}},
+    "nyc-taxi": {
+        "data": {"split": ["2023-01-22", "2023-01-25"], "lag_days": [1, 7]},
+        "train": {"loss": "mse"},
+    },
+    "nyc-taxi-green": {"data": {"lag_days": [1, 7]}, "train": {"loss": "mse"}},
+    "nyc-bike": {"data": {"lag_days": [1, 7]}, "train": {"loss": "mse"}},
+    "weatherbench": {"train": {"loss": "mse"}},
+    "ncep-air": {"train": {"loss": "mse"}},
+    "era5-uk": {"train": {"loss": "mse"}},
+    "simulated-weather": {"train": {"loss": "mse"}},
+}
+
+
+class ExperimentConfig(Section):
     """Everything that defines a run: data, model and training.
 
     Args:
         data: The series and its windows.
-        model: The model.
+        model: The model, or a baseline in its place.
         train: The budget and the optimiser.
         preset_name: Name of the preset it started from, for labels only.
         variant_name: Name of the ablation variant, for labels only.
@@ -228,24 +123,28 @@ class ExperimentConfig(_Frozen):
     """
 
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
+    model: Annotated[
+        Annotated[ModelConfig, Tag("sttrans")] | Annotated[BaselineConfig, Tag("baseline")],
+        Discriminator(kind_of_model),
+    ] = ModelConfig()
     train: TrainConfig = TrainConfig()
     preset_name: str = "small"
     variant_name: str = "full"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.data.horizon_steps % self.model.num_segments:
+        segments = 1 if isinstance(self.model, BaselineConfig) else self.model.num_segments
+        if self.data.horizon_steps % segments:
             raise ValueError(
                 "num_segments must divide horizon_steps; got "
-                f"num_segments={self.model.num_segments} with "
+                f"num_segments={segments} with "
                 f"horizon_steps={self.data.horizon_steps}. Change one of them."
             )
         return self
 
     @classmethod
     def preset(cls, name: str = "small", *, dataset: str = "simulated-freeway") -> Self:
-        """Give a preset for a dataset.
+        """Give a preset for a dataset, with what suits a registered one (`SUITED`).
 
         Args:
             name: `small` (a laptop's CPU), `compact` (a third of its parameters, for a small
@@ -262,8 +161,8 @@ class ExperimentConfig(_Frozen):
             raise ConfigError(
                 f"The preset must be one of {', '.join(PRESETS)}; got {name!r}. Choose one of them."
             )
-        fields = PRESETS[name]
-        return cls.parse({"data": {"dataset": dataset}, "preset_name": name, **fields})
+        fields = {"data": {"dataset": dataset}, "preset_name": name, **PRESETS[name]}
+        return cls.parse(fields).replace(SUITED.get(dataset, {}))
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Self:
@@ -281,7 +180,7 @@ class ExperimentConfig(_Frozen):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            raise ConfigError(_one_sentence(error, cls)) from error
+            raise ConfigError(one_sentence(error, cls)) from error
         except TypeError as error:
             raise ConfigError(
                 f"Names of fields must be text; got {fields!r}. Correct the names."
@@ -304,10 +203,30 @@ class ExperimentConfig(_Frozen):
                 f"The variant must be one of {', '.join(VARIANTS)}; got {name!r}. "
                 "Choose one of them."
             )
+        if isinstance(self.model, BaselineConfig):
+            raise ConfigError(
+                f"A variant must be one of ST-Trans; got {name!r} of the baseline "
+                f"{self.model.baseline!r}. Start from another configuration."
+            )
         base = VARIANTS[self.variant_name].replaces if self.variant_name in VARIANTS else {}
         defaults = {key: ModelConfig.model_fields[key].default for key in base}
         model = {**defaults, **VARIANTS[name].replaces}
         return self.replace({"model": model, "variant_name": name})
+
+    def baseline(self, name: str) -> Self:
+        """Give the same experiment with a baseline in place of the model.
+
+        Args:
+            name: `stid`, `stgcn`, `graph_wavenet`, `stemgnn` or `staeformer`.
+
+        Returns:
+            The changed configuration.
+
+        Raises:
+            ConfigError: There is no baseline of that name.
+        """
+        fields = {"model": {"baseline": name}, "preset_name": "published", "variant_name": name}
+        return self.parse({**self.model_dump(), **fields})
 
     def replace(self, changes: Mapping[str, Any]) -> Self:
         """Give a copy with fields replaced; nested sections are merged.
@@ -339,9 +258,16 @@ class ExperimentConfig(_Frozen):
         return config_hash(self.model_dump())
 
     @property
+    def model_name(self) -> str:
+        """What the model is called in tables, for example `ST-Trans no_topk` or `STID`."""
+        if isinstance(self.model, BaselineConfig):
+            return BASELINE_NAMES[self.model.baseline]
+        return f"ST-Trans {self.variant_name}"
+
+    @property
     def label(self) -> str:
         """A short label for legends, for example `full, seed 0`."""
-        return f"{self.variant_name}, seed {self.train.seed}"
+        return f"{self.model_name.removeprefix('ST-Trans ')}, seed {self.train.seed}"
 
 
 def config_hash(fields: Mapping[str, Any]) -> str:
@@ -355,42 +281,3 @@ def config_hash(fields: Mapping[str, Any]) -> str:
     """
     sections = {name: fields.get(name) for name in ("data", "model", "train")}
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def _one_sentence(error: ValidationError, kind: type[_Frozen]) -> str:
-    """Tell the first thing that is wrong with the fields of a section."""
-    first = error.errors()[0]
-    if first["type"] == "value_error":  # one of ours, also from a section inside
-        return str(first.get("ctx", {})["error"])
-    name = str(first["loc"][0]) if first["loc"] else ""
-    where, got = f"{kind.section}{name}", first["input"]
-    if first["type"] == "extra_forbidden":
-        return (
-            f"A configuration must have known fields only; got {where!r}. "
-            f"Known here: {', '.join(kind.model_fields)}."
-        )
-    field = kind.model_fields.get(name)
-    if field is None:
-        return f"A configuration must be a mapping of fields; got {got!r}. Pass a dict of them."
-    wanted, todo = _wanted(field)
-    return f"{where} must be {wanted}; got {got!r}. {todo}"
-
-
-def _wanted(field: FieldInfo) -> tuple[str, str]:
-    """Say what a field takes, and what to do about anything else."""
-    kind = field.annotation
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(get_args(kind))}", "Choose one of them."
-    if isinstance(kind, type) and issubclass(kind, _Frozen):
-        return f"a {kind.__name__} or a mapping of its fields", "Pass one, or leave it out."
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    bounds = [
-        f"{words[name]} {getattr(mark, name):g}"
-        for mark in field.metadata
-        for name in words
-        if getattr(mark, name, None) is not None
-    ]
-    names = {int: "a whole number", float: "a finite number", str: "text"}
-    text = names.get(kind, "None or a whole number")  # type: ignore[arg-type]
-    wanted = ", ".join([text, *([" and ".join(bounds)] if bounds else [])])
-    return wanted, f"The default is {field.default!r}."

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sttrans_core.data.windows import Windows
 from sttrans_core.fitted import FittedData
+from sttrans_core.model import forecast_of
 
 __all__ = ["conformal_bands"]
 
@@ -22,7 +23,7 @@ def conformal_bands(
     coverage: float,
     batch_size: int,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Float[Tensor, "horizon node"] | None:
+) -> Float[Tensor, "horizon node channel"] | None:
     """Half-widths of prediction bands from validation residuals, per horizon step and node.
 
     Args:
@@ -35,7 +36,7 @@ def conformal_bands(
         should_stop: Asked before each batch.
 
     Returns:
-        (horizon, node) half-widths in original units; None where it was told to stop.
+        (horizon, node, channel) half-widths in original units; None where it was told to stop.
 
     Source: Vovk et al., split conformal prediction; Lei et al. (2018), with the quantile of rank
     ceil((n + 1) coverage). A node with too few observed residuals for that rank takes the pooled
@@ -47,9 +48,11 @@ def conformal_bands(
         if should_stop():
             return None
         batch = windows.batch(starts[first : first + batch_size])
-        forecast, _ = model(batch)
+        forecast = forecast_of(model, batch)
         residuals.append((fitted.scaler.inverse(forecast.float()) - batch.target).abs().cpu())
-    residual = torch.cat(residuals)  # (windows, P, N)
+    residual = torch.cat(residuals)  # (windows, P, N, C)
+    num_channels = residual.shape[-1]
+    residual = residual.flatten(2)
     steps = residual.unbind(1)  # one at a time, since sorting takes several times its size
     pooled = torch.cat([_conformal_quantile(step.reshape(-1, 1), coverage) for step in steps])
     finite = pooled[torch.isfinite(pooled)]
@@ -57,7 +60,8 @@ def conformal_bands(
         finite = residual[torch.isfinite(residual)]
     pooled = torch.where(torch.isfinite(pooled), pooled, finite.max())
     per_node = torch.stack([_conformal_quantile(step, coverage) for step in steps])  # (P, N)
-    return torch.where(torch.isfinite(per_node), per_node, pooled[:, None]).float()
+    bands = torch.where(torch.isfinite(per_node), per_node, pooled[:, None]).float()
+    return bands.unflatten(1, (-1, num_channels))
 
 
 def _conformal_quantile(residual: Tensor, coverage: float) -> Tensor:

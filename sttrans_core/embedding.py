@@ -1,16 +1,18 @@
 """Tokens from readings, calendar, place and step."""
 
+import math
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sttrans_core.data.windows import Batch
 
-__all__ = ["CalendarEmbedding", "SourceEmbedding"]
+__all__ = ["CalendarEmbedding", "EarlierEmbedding", "SourceEmbedding"]
 
 
 class CalendarEmbedding(nn.Module):
-    """Learned embeddings of the time of day and, where the data can teach it, the day of the week.
+    """Learned embeddings of the time of day and, where the data can teach it, of week and year.
 
     Rows start at zero, so a slot that training never saw says nothing rather than noise.
 
@@ -18,22 +20,34 @@ class CalendarEmbedding(nn.Module):
         width: Channels of a token.
         steps_per_day: Slots of the day.
         has_weekday: Whether the training period covers weeks, so that weekdays can be learned.
+        has_season: Whether it covers most of a year, so that seasons can be learned.
     """
 
-    def __init__(self, width: int, *, steps_per_day: int, has_weekday: bool) -> None:
+    def __init__(
+        self, width: int, *, steps_per_day: int, has_weekday: bool, has_season: bool
+    ) -> None:
         super().__init__()
         self.time_of_day = nn.Embedding(steps_per_day, width)
         nn.init.zeros_(self.time_of_day.weight)
         self.day_of_week = nn.Embedding(7, width) if has_weekday else None
         if self.day_of_week is not None:
             nn.init.zeros_(self.day_of_week.weight)
+        self.season = nn.Linear(4, width, bias=False) if has_season else None
 
-    def forward(
-        self, time_of_day: Int[Tensor, "batch steps"], day_of_week: Int[Tensor, "batch steps"]
-    ) -> Float[Tensor, "batch steps channel"]:
+    def forward(self, batch: Batch) -> Float[Tensor, "batch steps channel"]:
         """Embed the calendar of each step."""
-        token = self.time_of_day(time_of_day)
-        return token if self.day_of_week is None else token + self.day_of_week(day_of_week)
+        token = self.time_of_day(batch.time_of_day)
+        if self.day_of_week is not None:
+            token = token + self.day_of_week(batch.day_of_week)
+        if self.season is not None:
+            angle = (
+                2
+                * math.pi
+                * batch.year_share[..., None]
+                * torch.tensor([1.0, 2.0], device=token.device)
+            )
+            token = token + self.season(torch.cat([angle.sin(), angle.cos()], dim=-1))
+        return token
 
 
 class SourceEmbedding(nn.Module):
@@ -42,7 +56,7 @@ class SourceEmbedding(nn.Module):
     Args:
         width: Channels of a token.
         num_nodes: Nodes.
-        num_channels: Channels of the readings.
+        num_inputs: Channels of a window's values.
         history_steps: Steps of the history.
         learned_steps: Learned step embedding, or sinusoidal coding (the ablation).
     """
@@ -52,12 +66,12 @@ class SourceEmbedding(nn.Module):
         width: int,
         *,
         num_nodes: int,
-        num_channels: int,
+        num_inputs: int,
         history_steps: int,
         learned_steps: bool,
     ) -> None:
         super().__init__()
-        self.reading = nn.Linear(num_channels + 1, width)  # the readings and the observed flag
+        self.reading = nn.Linear(num_inputs + 1, width)  # the readings and the observed flag
         self.node = nn.Parameter(torch.randn(num_nodes, width) * 0.1)
         self.place = nn.Linear(2, width, bias=False)
         if learned_steps:
@@ -86,6 +100,34 @@ class SourceEmbedding(nn.Module):
         when = (calendar + self.step)[:, None]  # (B, 1, T, D)
         where = (self.node + self.place(coordinates))[:, None]  # (N, 1, D)
         return self.reading(readings) + when + where
+
+
+class EarlierEmbedding(nn.Module):
+    """What a place read at the same times of earlier days, as part of its queries.
+
+    Args:
+        width: Channels of a token.
+        num_values: Values that a window holds of each step (`Batch.earlier`).
+        history_steps: Steps of the history.
+        segment_steps: Steps of a segment of the horizon.
+    """
+
+    def __init__(
+        self, width: int, *, num_values: int, history_steps: int, segment_steps: int
+    ) -> None:
+        super().__init__()
+        self.history_steps, self.segment_steps = history_steps, segment_steps
+        self.past = nn.Linear(num_values * history_steps, width)
+        self.ahead = nn.Linear(num_values * segment_steps, width, bias=False)
+
+    def forward(
+        self, earlier: Float[Tensor, "batch steps node lag"]
+    ) -> Float[Tensor, "batch node segment channel"]:
+        """Embed the days before the history together, those before the horizon by segment."""
+        steps = earlier.transpose(1, 2)  # (B, N, T + P, L)
+        past, ahead = steps[:, :, : self.history_steps], steps[:, :, self.history_steps :]
+        ahead = ahead.unflatten(2, (-1, self.segment_steps)).flatten(3)  # (B, N, S, P/S L)
+        return self.past(past.flatten(2))[:, :, None] + self.ahead(ahead)
 
 
 def _sinusoids(steps: int, width: int) -> Float[Tensor, "steps channel"]:

@@ -1,18 +1,21 @@
 """Scores of a forecaster beside the baselines, with every choice of the protocol named."""
 
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from torch import Tensor
 
 from sttrans_core.baselines import HistoricalAverage, LastObserved, LastValue
 from sttrans_core.config import DataConfig
-from sttrans_core.data.windows import Split, split_windows
+from sttrans_core.data.splits import Split, SplitRule, split_dataset, split_name
 from sttrans_core.forecaster import Forecaster, windows_at_once
-from sttrans_core.metrics import ErrorSums
+from sttrans_core.grid import as_nodes, is_grid
+from sttrans_core.metrics import METRICS, ErrorSums
 from sttrans_core.runs import fingerprint
 from sttrans_core.schema import check_dataset, interval_of
 from sttrans_core.scores import write_scores, write_table
@@ -49,8 +52,9 @@ def evaluate(
         write: Also write `scores.csv` into the run folder.
 
     Returns:
-        `mae`, `rmse` (original units) and `mape` (percent) over (model, horizon); `attrs` state
-        the protocol.
+        Over (model, horizon) `mae`, `rmse`, `bias` (original units), `mape` (percent), `r2` and
+        `acc`, the anomaly correlation, which only grids with a year of training have; on a grid,
+        cells count by their area. `attrs` state the protocol.
 
     Raises:
         RunError: The dataset does not fit the run.
@@ -69,7 +73,7 @@ def evaluate(
     note = _origin(forecaster, dataset, part)
     choices = {"over": over, "missing": missing, "smallest_target": smallest_target}
     ours = _score(
-        {f"ST-Trans {forecaster.config.variant_name}": predict},
+        {forecaster.config.model_name: predict},
         dataset, data.history_steps, data.horizon_steps, data.split, part, **choices,
     )  # fmt: skip
     baselines = evaluate_baselines(
@@ -123,8 +127,8 @@ def _origin(forecaster: Forecaster, dataset: xr.Dataset, part: Part) -> str:
 
 
 def _split(dataset: xr.Dataset, data: DataConfig) -> Split:
-    return split_windows(
-        dataset.sizes["time"],
+    return split_dataset(
+        dataset,
         history_steps=data.history_steps,
         horizon_steps=data.horizon_steps,
         split=data.split,
@@ -136,19 +140,23 @@ def evaluate_baselines(
     *,
     history_steps: int = 12,
     horizon_steps: int = 12,
-    split: Literal["standard", "paper"] = "standard",
+    split: SplitRule = "standard",
     part: Part = "test",
     over: Over = "step",
     missing: Missing = "ignore",
     smallest_target: float = 1e-4,
 ) -> xr.Dataset:
-    """Score last value, last observed value and historical average; see `evaluate`.
+    """Score the baselines that need no training by gradient; see `evaluate`.
+
+    For sensors and zones: last value as stored, last observed value, historical average, and the
+    same time of earlier days where the series has them. For grids: last observed value, and
+    climatology and anomaly persistence where training covers a year, else historical average.
 
     Args:
         dataset: A labelled dataset.
         history_steps: Steps a window sees.
         horizon_steps: Steps a window forecasts.
-        split: `standard` (7:1:2) or `paper` (7:2:1).
+        split: `standard` (7:1:2), `paper` (7:2:1), or the two times of `split_dataset`.
         part: Which windows.
         over: `step` or `prefix`.
         missing: `ignore` or `as_zero`.
@@ -164,20 +172,36 @@ def evaluate_baselines(
     """
     _check_choices(part=part, over=over, missing=missing)
     check_dataset(dataset)
-    parts = split_windows(
-        dataset.sizes["time"], history_steps=history_steps, horizon_steps=horizon_steps, split=split
+    parts = split_dataset(
+        dataset, history_steps=history_steps, horizon_steps=horizon_steps, split=split
     )
     num_train_steps = len(parts.train) + history_steps - 1
-    models = {}
-    for kind in (LastValue, LastObserved, HistoricalAverage):
-        fitted = kind(dataset, num_train_steps=num_train_steps)
-        models[kind.label] = lambda origins, fitted=fitted: fitted.predict(
-            origins, horizon_steps=horizon_steps
+    nodes = as_nodes(dataset)
+    models = {
+        baseline.label: partial(baseline.predict, horizon_steps=horizon_steps)
+        for baseline in _fitted_baselines(
+            nodes,
+            num_train_steps=num_train_steps,
+            horizon_steps=horizon_steps,
+            on_grid=is_grid(dataset),
         )
+    }
     return _score(
         models, dataset, history_steps, horizon_steps, split, part,
         over=over, missing=missing, smallest_target=smallest_target,
     )  # fmt: skip
+
+
+def _fitted_baselines(
+    dataset: xr.Dataset, *, num_train_steps: int, horizon_steps: int, on_grid: bool
+) -> Iterator[Any]:
+    """Give the baselines that such data is compared with."""
+    for kind in (
+        (LastObserved, HistoricalAverage)
+        if on_grid
+        else (LastValue, LastObserved, HistoricalAverage)
+    ):
+        yield kind(dataset, num_train_steps=num_train_steps)
 
 
 def evaluate_hits(
@@ -206,7 +230,7 @@ def evaluate_hits(
         ValueError: As in `evaluate`.
     """
     _check_choices(part=part)
-    if not has_truth(dataset) or forecaster.config.model.sources == "own":
+    if not has_truth(dataset) or not forecaster.has_alignment:
         return None
     _origin(forecaster, dataset, part)
     data = forecaster.config.data
@@ -217,7 +241,9 @@ def evaluate_hits(
     if write and forecaster.run_dir is not None:
         table = hits.by_regime.to_dataframe().reset_index()
         top = hits.by_regime.attrs["top"]
-        table["protocol"] = f"{data.split} split, {part} part, {len(times)} origins, Top-{top}"
+        table["protocol"] = (
+            f"{split_name(data.split)}, {part} part, {len(times)} origins, Top-{top}"
+        )
         write_table(table, forecaster.run_dir / "hits.csv")
     return hits
 
@@ -227,27 +253,39 @@ def _score(
     dataset: xr.Dataset,
     history_steps: int,
     horizon_steps: int,
-    split: Literal["standard", "paper"],
+    split: SplitRule,
     part: Part,
     *,
     over: Over,
     missing: Missing,
     smallest_target: float,
 ) -> xr.Dataset:
-    parts = split_windows(
-        dataset.sizes["time"], history_steps=history_steps, horizon_steps=horizon_steps, split=split
+    parts = split_dataset(
+        dataset, history_steps=history_steps, horizon_steps=horizon_steps, split=split
     )
+    on_grid, dataset = is_grid(dataset), as_nodes(dataset)
     starts = np.asarray(getattr(parts, part), dtype=np.int64)
     origins = starts + history_steps - 1
     size = windows_at_once(dataset.sizes["node"])
-    table: dict[str, list[np.ndarray]] = {"mae": [], "rmse": [], "mape": []}
+    weight, usual = None, None
+    if on_grid:
+        weight = torch.from_numpy(np.cos(np.radians(dataset["latitude"].values)))
+    num_channels = dataset.sizes.get("channel", 1)
+    shape = (horizon_steps, dataset.sizes["node"], num_channels)
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, np.float32).reshape(-1, *shape))
+
+    table: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
     for predict in models.values():
-        sums = ErrorSums(missing=missing, smallest_target=smallest_target)
+        sums = ErrorSums(missing=missing, smallest_target=smallest_target, weight=weight)
         for first in range(0, len(origins), size):
             some = origins[first : first + size]
             target = read_steps(dataset["target"], some[:, None] + np.arange(1, horizon_steps + 1))
-            forecast = torch.from_numpy(np.ascontiguousarray(predict(some), dtype=np.float32))
-            sums.update(forecast, torch.from_numpy(target.astype(np.float32)))
+            normal = None
+            if usual is not None:
+                normal = tensor(usual.predict(some, horizon_steps=horizon_steps))
+            sums.update(tensor(predict(some)), tensor(target), normal=normal)
         for name, values in sums.scores(over=over).items():
             table[name].append(values.numpy())
     minutes = interval_of(dataset).total_seconds() / 60
@@ -264,7 +302,8 @@ def _score(
             "title": dataset.attrs["title"],
             "source": dataset.attrs["source"],
             "synthetic": dataset.attrs["synthetic"],
-            "protocol": f"{split} split, {part} part, {len(starts)} windows, per {over}, "
-            f"missing targets {'ignored' if missing == 'ignore' else 'scored as 0'}",
+            "protocol": f"{split_name(split)}, {part} part, {len(starts)} windows, per {over}, "
+            f"missing targets {'ignored' if missing == 'ignore' else 'scored as 0'}"
+            f"{', cells weighted by area' if on_grid else ''}",
         },
     )

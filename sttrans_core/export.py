@@ -58,7 +58,8 @@ def export_forecaster(
             multiplied by to 8 bits, too; for `.onnx` only. Forecasts change a little.
 
     Raises:
-        ValueError: The name ends otherwise, its folder is not there, `int8` is asked of `.pt2`, or
+        ValueError: The run is of a baseline, or needs more than readings of one quantity and the
+            time of day and week; the name ends otherwise, its folder is not there, `int8` is asked of `.pt2`, or
             ONNX has no operation for a part of the model.
         ImportError: The extra `onnx` is not installed.
         OSError: The file cannot be written.
@@ -71,6 +72,7 @@ def export_forecaster(
     """
     path = Path(path)
     _check(path, int8=int8)
+    _check_inputs(forecaster)
     program, description = _trace(forecaster), json.dumps(_describe(forecaster))
     if path.suffix.lower() == ".pt2":
         buffer = BytesIO()
@@ -116,6 +118,25 @@ def _check(path: Path, *, int8: bool) -> None:
             ) from error
 
 
+def _check_inputs(forecaster: Forecaster) -> None:
+    """Refuse runs whose files would need more inputs than `_INPUTS`."""
+    data, config = forecaster.data, forecaster.config
+    more = {
+        "several channels": len(data.channels) > 1,
+        "covariates": len(data.covariates) > 0,
+        "earlier days": len(config.data.lag_days) > 0,
+        "the season": data.has_season,
+        "a baseline": not isinstance(forecaster.model, STTrans),
+    }
+    found = [name for name, is_there in more.items() if is_there]
+    if found:
+        raise ValueError(
+            "An exported model must be an ST-Trans of one quantity that sees its history, the time "
+            f"of day and the weekday only; got a run with {', '.join(found)}. Use it through "
+            "load_run instead."
+        )
+
+
 class _Plain(nn.Module):
     """The model between plain tensors in original units."""
 
@@ -132,11 +153,17 @@ class _Plain(nn.Module):
         observed = torch.isfinite(readings)
         values = self.scaler.transform(readings).masked_fill(~observed, 0.0)
         forecast, alignments = self.model(
-            Batch(values[..., None], observed, time_of_day, day_of_week),
+            Batch(
+                values[..., None],
+                observed,
+                time_of_day,
+                day_of_week,
+                torch.zeros_like(time_of_day, dtype=readings.dtype),
+            ),
             need_alignment=self.model.selection.topk is not None,
         )
         sources = [(each.node, each.step, each.weight) for each in alignments[-1:]]
-        return self.scaler.inverse(forecast), *sum(sources, ())
+        return self.scaler.inverse(forecast[..., 0]), *sum(sources, ())
 
 
 @torch.no_grad()

@@ -7,20 +7,29 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from sttrans_core.config import ExperimentConfig
-from sttrans_core.data.windows import Scaler, Split, split_windows
+from sttrans_core.baselines import build_baseline
+from sttrans_core.config import BaselineConfig, ExperimentConfig
+from sttrans_core.data.graph import adjacency_from_locations
+from sttrans_core.data.splits import Split, split_dataset
+from sttrans_core.data.windows import Scaler, Windows
+from sttrans_core.grid import as_nodes, is_grid
 from sttrans_core.model import DataShape, STTrans
 from sttrans_core.roads import downstream_pairs
 from sttrans_core.runs import RunError, fingerprint
 from sttrans_core.schema import check_dataset, check_labels, interval_of, steps_per_day
 from sttrans_core.slabs import slabs
 
-__all__ = ["FittedData"]
+__all__ = ["FittedData", "graph_of", "lags_of"]
 
 WEEKS_FOR_WEEKDAYS = 2
+DAYS_FOR_SEASONS = 300
 PLACE_DEGREES = 1e-4  # about 10 m
+_TUPLES = ("period", "channels", "covariates")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +44,15 @@ class FittedData:
             where the dataset has no directed adjacency.
         scaler: Z-score of the training part.
         has_weekday: Whether training covers enough weeks to learn weekdays.
+        has_season: Whether it covers enough of a year to learn seasons.
         steps_per_day: Slots of the time of day.
         fingerprint: Of readings, times and nodes.
         period: First and last time of the training part.
         attrs: The dataset's attributes (units, title, source, ...).
+        channels: Names of what is forecast; empty where the target has no channels.
+        covariates: Names of the further readings.
+        covariate_scalers: Z-score of each of them.
+        is_grid: Whether the nodes are the cells of a grid.
     """
 
     nodes: list[str]
@@ -51,6 +65,11 @@ class FittedData:
     fingerprint: str
     period: tuple[str, str]
     attrs: dict[str, Any]
+    has_season: bool = False
+    channels: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    covariate_scalers: tuple[Scaler, ...] = ()
+    is_grid: bool = False
 
     @classmethod
     def fit(cls, dataset: xr.Dataset, config: ExperimentConfig) -> tuple[Self, Split]:
@@ -69,8 +88,9 @@ class FittedData:
                 validate on, or has attributes that a file of plain fields cannot hold.
         """
         check_dataset(dataset)
-        split = split_windows(
-            dataset.sizes["time"],
+        on_grid, dataset = is_grid(dataset), as_nodes(dataset)
+        split = split_dataset(
+            dataset,
             history_steps=config.data.history_steps,
             horizon_steps=config.data.horizon_steps,
             split=config.data.split,
@@ -80,6 +100,8 @@ class FittedData:
         seen = len(split.train) + config.data.history_steps - 1
         times = pd.DatetimeIndex(dataset["time"].values[:seen])
         _check_validation(dataset, config, split)
+        lags_of(dataset, config)
+        covariates = dataset["covariates"][:seen] if "covariates" in dataset else None
         fitted = cls(
             nodes=dataset["node"].values.tolist(),
             latitude=dataset["latitude"].values.astype(float).tolist(),
@@ -87,15 +109,46 @@ class FittedData:
             downstream=_downstream(dataset),
             scaler=Scaler.fit(dataset["target"][:seen]),
             has_weekday=times[-1] - times[0] >= pd.Timedelta(weeks=WEEKS_FOR_WEEKDAYS),
+            has_season=times[-1] - times[0] >= pd.Timedelta(days=DAYS_FOR_SEASONS),
             steps_per_day=steps_per_day(dataset),
             fingerprint=fingerprint(dataset),
             period=(times[0].isoformat(), times[-1].isoformat()),
             attrs=dict(_plain(key, value) for key, value in dataset.attrs.items()),
+            channels=_names(dataset, "channel"),
+            covariates=_names(dataset, "covariate"),
+            covariate_scalers=() if covariates is None else _fit_each(covariates),
+            is_grid=on_grid,
         )
         return fitted, split
 
-    def build_model(self, config: ExperimentConfig) -> STTrans:
-        """Build an untrained model for this data."""
+    def build_model(
+        self, config: ExperimentConfig, *, adjacency: np.ndarray | None = None
+    ) -> nn.Module:
+        """Build an untrained model for this data: an `STTrans`, or a baseline in its place.
+
+        Args:
+            config: The experiment.
+            adjacency: Edge weights (node, node) for a baseline; none where weights follow, which
+                hold what it makes of them.
+
+        Returns:
+            The model.
+        """
+        num_channels, num_nodes = max(1, len(self.channels)), len(self.nodes)
+        num_inputs = num_channels + len(self.covariates)
+        num_inputs = num_inputs if num_inputs == 1 else 2 * num_inputs
+        if isinstance(config.model, BaselineConfig):
+            return build_baseline(
+                config.model.baseline,
+                num_nodes=num_nodes,
+                history_steps=config.data.history_steps,
+                horizon_steps=config.data.horizon_steps,
+                steps_per_day=self.steps_per_day,
+                adjacency=np.zeros((num_nodes, num_nodes)) if adjacency is None else adjacency,
+                has_weekday=self.has_weekday,
+                num_channels=num_channels,
+                num_covariates=num_inputs - num_channels,
+            )
         shape = DataShape(
             latitude=np.array(self.latitude),
             longitude=np.array(self.longitude),
@@ -103,9 +156,43 @@ class FittedData:
             horizon_steps=config.data.horizon_steps,
             steps_per_day=self.steps_per_day,
             has_weekday=self.has_weekday,
+            has_season=self.has_season,
+            num_channels=num_channels,
+            num_inputs=num_inputs,
+            num_lags=len(config.data.lag_days),
             downstream=np.array(self.downstream, dtype=np.int64).reshape(-1, 2),
         )
         return STTrans(config.model, shape)
+
+    def windows(
+        self, dataset: xr.Dataset, config: ExperimentConfig, *, device: torch.device | str
+    ) -> Windows:
+        """Give the windows of a dataset of nodes, scaled as in training.
+
+        Args:
+            dataset: A labelled dataset of nodes with what the run was trained on.
+            config: The run's configuration.
+            device: Where batches live.
+
+        Returns:
+            All its windows.
+        """
+        return Windows(
+            dataset,
+            history_steps=config.data.history_steps,
+            horizon_steps=config.data.horizon_steps,
+            scaler=self.scaler,
+            covariate_scalers=self.covariate_scalers,
+            lags=lags_of(dataset, config),
+            device=device,
+        )
+
+    def node_weight(self) -> Float[Tensor, " node"] | None:
+        """Give what each cell of a grid counts for: its area, 1 on average; None without a grid."""
+        if not self.is_grid:
+            return None
+        weight = torch.from_numpy(np.cos(np.radians(self.latitude)))
+        return (weight / weight.mean()).float()
 
     def check(self, dataset: xr.Dataset) -> None:
         """Refuse a dataset that the run cannot be applied to; `Windows` checks its readings.
@@ -115,6 +202,13 @@ class FittedData:
             RunError: Its nodes, their places, interval or units are not those of the run.
         """
         check_labels(dataset)
+        for name in ("channel", "covariate"):
+            given, expected = _names(dataset, name), getattr(self, f"{name}s")
+            if given != expected:
+                raise RunError(
+                    f"The dataset must have the run's {name}s ({', '.join(expected) or 'none'}); "
+                    f"got {', '.join(given) or 'none'}. Select or rename them, or train on it."
+                )
         self._check_nodes(dataset["node"].values.tolist())
         turn = np.abs(dataset["longitude"].values - self.longitude) % 360
         north = np.abs(dataset["latitude"].values - self.latitude)
@@ -170,13 +264,73 @@ class FittedData:
             RunError: A field is missing.
         """
         try:
-            scaler, period = Scaler(**fields["scaler"]), tuple(fields["period"])
-            return cls(**{**fields, "scaler": scaler, "period": period})
+            read = {"scaler": Scaler(**fields["scaler"])}
+            read |= {name: tuple(fields.get(name, ())) for name in _TUPLES}
+            scalers = tuple(Scaler(**each) for each in fields.get("covariate_scalers", ()))
+            return cls(**{**fields, **read, "covariate_scalers": scalers})
         except (KeyError, TypeError) as error:
             raise RunError(
                 f"data.json must hold what train writes; got a file without it ({error}). "
                 "Train again."
             ) from error
+
+
+def graph_of(dataset: xr.Dataset) -> Float[np.ndarray, "node node"]:
+    """Give the graph that a baseline works on.
+
+    Args:
+        dataset: A labelled dataset of nodes.
+
+    Returns:
+        Its adjacency, or one made from the distances between the nodes.
+    """
+    if "adjacency" in dataset:
+        return dataset["adjacency"].values
+    return adjacency_from_locations(dataset["latitude"].values, dataset["longitude"].values)
+
+
+def lags_of(dataset: xr.Dataset, config: ExperimentConfig) -> list[int]:
+    """Give the steps back to earlier readings.
+
+    Args:
+        dataset: A labelled dataset.
+        config: The experiment.
+
+    Returns:
+        One number for each of `data.lag_days`.
+
+    Raises:
+        ValueError: The interval does not divide a day, or a lag is shorter than the horizon.
+    """
+    if not config.data.lag_days:
+        return []
+    interval, horizon = interval_of(dataset), config.data.horizon_steps
+    if pd.Timedelta("1D") % interval:
+        raise ValueError(
+            "data.lag_days needs an interval that divides a day; got "
+            f"{dataset.attrs['interval']}. Leave lag_days empty, or resample the series."
+        )
+    lags = [days * steps_per_day(dataset) for days in config.data.lag_days]
+    if min(lags) < horizon:
+        raise ValueError(
+            "data.lag_days must reach back as far as the horizon, or further, since what lies "
+            f"between is not known yet; got {min(config.data.lag_days)} days, {min(lags)} steps, "
+            f"with horizon_steps={horizon}. Use a longer lag or a shorter horizon."
+        )
+    return lags
+
+
+def _names(dataset: xr.Dataset, dim: str) -> tuple[str, ...]:
+    return tuple(dataset[dim].values.tolist()) if dim in dataset.coords else ()
+
+
+def _fit_each(covariates: xr.DataArray) -> tuple[Scaler, ...]:
+    """Fit a scaler to each covariate; one that training never saw is left as it is."""
+    scalers = []
+    for each in covariates.transpose("covariate", ...):
+        observed = any(np.isfinite(slab).any() for slab in slabs(each))
+        scalers.append(Scaler.fit(each) if observed else Scaler(mean=0.0, std=1.0))
+    return tuple(scalers)
 
 
 def _downstream(dataset: xr.Dataset) -> list[list[int]]:

@@ -10,15 +10,16 @@ import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from sttrans_core.alignment import Selection
-from sttrans_core.config import ExperimentConfig
+from sttrans_core.config import ExperimentConfig, ModelConfig
 from sttrans_core.data.windows import Batch, Windows
 from sttrans_core.devices import pick_device
-from sttrans_core.fitted import FittedData
+from sttrans_core.fitted import FittedData, lags_of
+from sttrans_core.grid import as_grid, as_nodes, is_grid
 from sttrans_core.labels import label_alignment, label_forecast
-from sttrans_core.model import STTrans
+from sttrans_core.model import forecast_of
 from sttrans_core.origins import find_origins
 from sttrans_core.relation import direction_names
 from sttrans_core.runs import RunError, RunFolder
@@ -47,7 +48,7 @@ class Forecaster:
     def __init__(
         self,
         *,
-        model: STTrans,
+        model: nn.Module,
         config: ExperimentConfig,
         data: FittedData,
         bands: Tensor | None,
@@ -57,6 +58,12 @@ class Forecaster:
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
         self.config, self.data, self.bands, self.run_dir = config, data, bands, run_dir
+
+    @property
+    def has_alignment(self) -> bool:
+        """Whether the model looks at other places by an alignment."""
+        model = self.config.model
+        return isinstance(model, ModelConfig) and model.sources != "own"
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -78,8 +85,9 @@ class Forecaster:
             RunError: The dataset does not fit the run.
             ValueError: The series is shorter than one history.
         """
+        dataset = as_nodes(dataset)
         self.data.check(dataset)
-        return self._windows(dataset)
+        return self.data.windows(dataset, self.config, device=self.device)
 
     def batch(self, dataset: xr.Dataset, times: Sequence[Any] | np.ndarray | None = None) -> Batch:
         """Give the windows of some forecast origins; see `forecast`."""
@@ -89,14 +97,14 @@ class Forecaster:
     @torch.no_grad()
     def predict(
         self, batch: Batch, *, query_nodes: Int[Tensor, " query"] | None = None
-    ) -> Float[Tensor, "batch horizon query"]:
+    ) -> Float[Tensor, "batch horizon query channel"]:
         """Forecast a batch of windows in original units.
 
         Args:
             batch: Windows.
             query_nodes: Nodes to forecast; all where it is None.
         """
-        forecast, _ = self.model(batch, query_nodes=query_nodes)
+        forecast = forecast_of(self.model, batch, query_nodes=query_nodes)
         return self.data.scaler.inverse(forecast.float())
 
     def forecast(
@@ -118,19 +126,21 @@ class Forecaster:
             ValueError: A time is not in the dataset, has a time zone or no whole history before it,
                 or there is none.
         """
+        grid, dataset = dataset, as_nodes(dataset)
         windows, starts, last_steps = self._cut(dataset, times)
         size = windows_at_once(len(self.data.nodes))
         values = [
             self.predict(windows.batch(starts[first : first + size])).cpu().numpy()
             for first in range(0, len(starts), size)
         ]
-        return label_forecast(
+        forecast = label_forecast(
             np.concatenate(values),
             dataset,
             last_steps=last_steps,
             bands=None if self.bands is None else self.bands.numpy(),
             config=self.config,
         )
+        return as_grid(forecast, like=grid) if is_grid(grid) else forecast
 
     @torch.no_grad()
     def align(
@@ -171,13 +181,13 @@ class Forecaster:
             ValueError: A time, node, `topk` or `layer` is out of range, `topk` is no whole number,
                 or there is no node.
         """
-        if self.config.model.sources == "own":
-            raise RunError(
-                "An alignment needs a model with cross-attention; got the variant "
-                f"{self.config.variant_name!r}, which sees its own history only. "
-                "Choose another run."
-            )
         model = self.config.model
+        if not self.has_alignment:
+            raise RunError(
+                "An alignment needs an ST-Trans with cross-attention; got the run of "
+                f"{self.config.variant_name!r}, which has none. Choose another run."
+            )
+        dataset = as_nodes(dataset)
         if not -model.num_decoder_layers <= layer < model.num_decoder_layers:
             raise ValueError(
                 f"layer must be between 0 and {model.num_decoder_layers - 1}, or -1 for the last; "
@@ -252,26 +262,19 @@ class Forecaster:
             The windows, the starts of the origins' histories in them, and the step of each origin
             in the whole series.
         """
+        dataset = as_nodes(dataset)
         self.data.check(dataset)
         data = self.config.data
         last_steps = find_origins(dataset, times, history_steps=data.history_steps)
         starts = last_steps - data.history_steps + 1
         # One step more, because a dataset has at least two.
-        first = max(0, int(starts.min()) - 1)
+        first = max(0, int(starts.min()) - max([1, *lags_of(dataset, self.config)]))
         part = dataset.isel(time=slice(first, int(last_steps.max()) + 1 + data.horizon_steps))
         # Which a dataset must not be.
         if not any(np.isfinite(slab).any() for slab in slabs(part["target"])):
             first, part = 0, dataset
-        return self._windows(part), (starts - first).tolist(), last_steps
-
-    def _windows(self, dataset: xr.Dataset) -> Windows:
-        return Windows(
-            dataset,
-            history_steps=self.config.data.history_steps,
-            horizon_steps=self.config.data.horizon_steps,
-            scaler=self.data.scaler,
-            device=self.device,
-        )
+        windows = self.data.windows(part, self.config, device=self.device)
+        return windows, (starts - first).tolist(), last_steps
 
 
 def windows_at_once(num_nodes: int) -> int:

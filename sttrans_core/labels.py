@@ -29,10 +29,10 @@ def label_forecast(
     """Label forecasts with origin, lead time, place, band and truth.
 
     Args:
-        values: (time, horizon, node) in original units.
+        values: (time, horizon, node, channel) in original units.
         dataset: What was forecast.
         last_steps: Index of the origin of each forecast in the dataset's time.
-        bands: (horizon, node) half-widths, or None.
+        bands: (horizon, node, channel) half-widths, or None.
         config: The run's configuration.
 
     Returns:
@@ -42,9 +42,14 @@ def label_forecast(
     ahead = last_steps[:, None] + np.arange(1, steps + 1)  # (time, horizon)
     series, last = dataset["target"], dataset.sizes["time"] - 1
     inside = ahead <= last
-    target = np.where(inside[..., None], read_steps(series, np.minimum(ahead, last)), np.nan)
+    target = read_steps(series, np.minimum(ahead, last))
+    dims: tuple[str, ...] = ("time", "horizon", "node")
+    if series.ndim == 2:
+        values, bands = values[..., 0], bands if bands is None else bands[..., 0]
+    else:
+        dims = (*dims, "channel")
+    target = np.where(inside.reshape(*inside.shape, *[1] * (target.ndim - 2)), target, np.nan)
     half = np.full(values.shape[1:], np.nan, dtype=np.float32) if bands is None else bands
-    dims = ("time", "horizon", "node")
     lower = values - half
     # Speeds and counts are never negative, so no band needs to reach below 0.
     if (lower < 0).any() and not any((slab < 0).any() for slab in slabs(series)):
@@ -64,6 +69,7 @@ def label_forecast(
             "node": dataset["node"].values,
             "latitude": ("node", dataset["latitude"].values),
             "longitude": ("node", dataset["longitude"].values),
+            **({"channel": dataset["channel"].values} if series.ndim > 2 else {}),
         },
         attrs={**_attrs(dataset, config), "coverage": config.train.coverage},
     )
@@ -120,7 +126,10 @@ def label_alignment(
             "source_latitude": (dims, latitude[node]),
             "source_longitude": (dims, longitude[node]),
             "source_direction": (dims, direction),
-            "source_value": (dims, readings[step, node].astype(np.float32)),
+            "source_value": (
+                (*dims, *dataset["target"].dims[2:]),
+                readings[step, node].astype(np.float32),
+            ),
             "in_window": (dims, alignment.in_window[0].cpu().numpy()),
             "valid": (dims, alignment.valid[0].cpu().numpy()),
         },
@@ -134,6 +143,7 @@ def label_alignment(
             "segment_last_step": ("segment", first + length - 1),
             "head": np.arange(weight.shape[2]),
             "source": np.arange(weight.shape[3]),
+            **({"channel": dataset["channel"].values} if "channel" in dataset.coords else {}),
         },
         attrs={
             **_attrs(dataset, config),

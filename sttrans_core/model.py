@@ -15,12 +15,12 @@ from sttrans_core.alignment import (
 )
 from sttrans_core.config import ModelConfig
 from sttrans_core.data.windows import Batch
-from sttrans_core.embedding import CalendarEmbedding, SourceEmbedding
+from sttrans_core.embedding import CalendarEmbedding, EarlierEmbedding, SourceEmbedding
 from sttrans_core.encoder import EncoderLayer
 from sttrans_core.fusion import DynamicValues, SpatioTemporalFusion, StaticValues
 from sttrans_core.relation import Geometry
 
-__all__ = ["DataShape", "DecoderLayer", "STTrans"]
+__all__ = ["DataShape", "DecoderLayer", "STTrans", "forecast_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,10 @@ class DataShape:
         horizon_steps: Steps that are forecast.
         steps_per_day: Slots of the time of day.
         has_weekday: Whether the training period covers weeks.
-        num_channels: Channels of the readings.
+        has_season: Whether it covers most of a year.
+        num_channels: Channels that are forecast.
+        num_inputs: Channels of a window's values.
+        num_lags: Earlier days that a window sees.
         downstream: Neighbouring nodes (from, to) in the direction of travel, (pair, 2), if known.
     """
 
@@ -44,7 +47,10 @@ class DataShape:
     horizon_steps: int
     steps_per_day: int
     has_weekday: bool
+    has_season: bool = False
     num_channels: int = 1
+    num_inputs: int = 1
+    num_lags: int = 0
     downstream: np.ndarray | None = None
 
 
@@ -125,6 +131,7 @@ class STTrans(nn.Module):
     def __init__(self, config: ModelConfig, shape: DataShape) -> None:
         super().__init__()
         self.config, self.history_steps = config, shape.history_steps
+        self.num_channels = shape.num_channels
         num_nodes, width, segments = len(shape.latitude), config.width, config.num_segments
         self.selection = _selection(config, shape.history_steps, num_nodes)
         self.geometry = Geometry(
@@ -134,12 +141,15 @@ class STTrans(nn.Module):
             downstream=shape.downstream,
         )
         self.calendar = CalendarEmbedding(
-            width, steps_per_day=shape.steps_per_day, has_weekday=shape.has_weekday
+            width,
+            steps_per_day=shape.steps_per_day,
+            has_weekday=shape.has_weekday,
+            has_season=shape.has_season,
         )
         self.embedding = SourceEmbedding(
             width,
             num_nodes=num_nodes,
-            num_channels=shape.num_channels,
+            num_inputs=shape.num_inputs,
             history_steps=shape.history_steps,
             learned_steps=config.position == "learned",
         )
@@ -152,6 +162,16 @@ class STTrans(nn.Module):
             )
             for _ in range(config.num_encoder_layers)
         )
+        self.earlier = (
+            EarlierEmbedding(
+                width,
+                num_values=2 * shape.num_lags * shape.num_channels,
+                history_steps=shape.history_steps,
+                segment_steps=shape.horizon_steps // segments,
+            )
+            if shape.num_lags
+            else None
+        )
         self.history = nn.Linear(shape.history_steps * width, width)
         self.target = nn.Parameter(torch.randn(num_nodes, width) * 0.5)
         self.segment = nn.Parameter(torch.randn(segments, width) * 0.5)
@@ -160,7 +180,8 @@ class STTrans(nn.Module):
             for _ in range(config.num_decoder_layers)
         )
         self.head = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, shape.horizon_steps // segments)
+            nn.LayerNorm(width),
+            nn.Linear(width, shape.horizon_steps // segments * shape.num_channels),
         )
 
     def forward(
@@ -170,7 +191,7 @@ class STTrans(nn.Module):
         query_nodes: Int[Tensor, " query"] | None = None,
         selection: Selection | None = None,
         need_alignment: bool = False,
-    ) -> tuple[Float[Tensor, "batch horizon query"], list[Alignment]]:
+    ) -> tuple[Float[Tensor, "batch horizon query channel"], list[Alignment]]:
         """Forecast every horizon step of every query node.
 
         Args:
@@ -185,7 +206,7 @@ class STTrans(nn.Module):
         asked = query_nodes
         if query_nodes is not None:
             query_nodes = whole_groups(self.geometry, selection or self.selection, query_nodes)
-        calendar = self.calendar(batch.time_of_day, batch.day_of_week)  # (B, T + P, D)
+        calendar = self.calendar(batch)  # (B, T + P, D)
         past, future = calendar[:, : self.history_steps], calendar[:, self.history_steps :]
         observed = batch.observed.transpose(1, 2).contiguous()  # (B, N, T): a node's steps in a row
         reading = self.embedding(batch, past, self.geometry.coordinates())  # (B, N, T, D)
@@ -195,6 +216,9 @@ class STTrans(nn.Module):
         target = self.target if query_nodes is None else self.target[query_nodes]
         place = target[:, None] + self.segment  # (Q, S, D)
         query = self._queries(source, future, query_nodes) + place  # (B, Q, S, D)
+        if self.earlier is not None:
+            days = self.earlier(batch.earlier)
+            query = query + (days if query_nodes is None else days[:, query_nodes])
         alignments = []
         for layer in self.decoder:
             query, alignment = layer(
@@ -213,11 +237,10 @@ class STTrans(nn.Module):
             rows = (query_nodes == asked[:, None]).int().argmax(1)
             query, alignments = query[:, rows], [each.rows(rows) for each in alignments]
             query_nodes = asked
-        steps = self.head(query)  # (B, Q, S, P/S)
-        change = steps.flatten(2).transpose(1, 2)  # (B, P, Q)
-        last = _last_observed(batch, observed)  # (B, N)
+        steps = self.head(query).flatten(2).unflatten(2, (-1, self.num_channels))  # (B, Q, P, C)
+        last = self._last_observed(batch)  # (B, N, C)
         last = last if query_nodes is None else last[:, query_nodes]
-        return last[:, None] + change, alignments
+        return last[:, None] + steps.transpose(1, 2), alignments
 
     def _queries(
         self,
@@ -229,6 +252,33 @@ class STTrans(nn.Module):
         own = source if query_nodes is None else source[:, query_nodes]
         when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
         return self.history(own.flatten(2))[:, :, None] + when[:, None]
+
+    def _last_observed(self, batch: Batch) -> Float[Tensor, "batch node channel"]:
+        """Give the newest observed target in z-scores; 0, the mean, where there is none."""
+        steps = torch.arange(1, self.history_steps + 1, device=batch.observed.device)
+        newest = (batch.observed * steps[:, None]).argmax(1)  # (B, N)
+        target = batch.values[..., : self.num_channels]
+        return target.take_along_dim(newest[:, None, :, None], dim=1)[:, 0]
+
+
+def forecast_of(
+    model: nn.Module, batch: Batch, *, query_nodes: Int[Tensor, " query"] | None = None
+) -> Float[Tensor, "batch horizon query channel"]:
+    """Give the forecast alone, of our model or of a baseline.
+
+    Args:
+        model: An `STTrans`, or a baseline, which always forecasts every node.
+        batch: Windows.
+        query_nodes: Nodes to forecast; all where it is None.
+
+    Returns:
+        The forecast in z-scores.
+    """
+    if query_nodes is not None and isinstance(model, STTrans):
+        return model(batch, query_nodes=query_nodes)[0]
+    output = model(batch)
+    forecast = output if isinstance(output, Tensor) else output[0]
+    return forecast if query_nodes is None else forecast[:, :, query_nodes]
 
 
 def _selection(config: ModelConfig, history_steps: int, num_nodes: int) -> Selection:
@@ -266,12 +316,3 @@ def _own_history(
     share = observed / observed.sum(2, keepdim=True).clamp_min(1)
     own = torch.einsum("bnthv,bnt->bnhv", values, share.to(values.dtype)).flatten(2)
     return own if query_nodes is None else own[:, query_nodes]
-
-
-def _last_observed(
-    batch: Batch, observed: Bool[Tensor, "batch node history"]
-) -> Float[Tensor, "batch node"]:
-    """The newest observed value of each node in z-scores; 0, the mean, where there is none."""
-    steps = torch.arange(1, observed.shape[2] + 1, dtype=torch.int32, device=observed.device)
-    newest = (observed * steps).argmax(2)  # (B, N)
-    return batch.values[..., 0].gather(1, newest[:, None])[:, 0]

@@ -179,6 +179,8 @@ def _forecasts_without(
             observed=observed,
             time_of_day=batch.time_of_day.expand(len(some), -1),
             day_of_week=batch.day_of_week.expand(len(some), -1),
+            year_share=batch.year_share.expand(len(some), -1),
+            earlier=None if batch.earlier is None else batch.earlier.expand(len(some), -1, -1, -1),
         )
         # Every row is forecast for all targets of the chunk, and its own one is picked.
         together = sorted({row.target for row in some})

@@ -48,12 +48,12 @@ def screening_recall(
     for name, size in {**sizes, "block_size": block_size}.items():
         if size < 1:
             raise ValueError(f"{name} must be at least 1; got {size}. Raise it.")
-    trained = forecaster.model.selection
-    if forecaster.config.model.sources != "topk":
+    if not forecaster.has_alignment or forecaster.config.model.sources != "topk":
         raise RunError(
             "A recall needs a model that keeps a Top-k; got the variant "
             f"{forecaster.config.variant_name!r}. Choose another run."
         )
+    trained = forecaster.model.selection
     batch = forecaster.batch(dataset, np.atleast_1d(np.asarray(times)))
     geometry, rows = forecaster.model.geometry, []
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sttrans_core.grid import axis_fault, is_grid
 from sttrans_core.slabs import slabs
 
 __all__ = [
@@ -23,6 +24,11 @@ __all__ = [
     "steps_per_day",
 ]
 
+TARGET_DIMS = (
+    ("time", "node"),
+    ("time", "node", "channel"),
+    ("time", "latitude", "longitude"),
+)
 DATASET_ATTRS = ("units", "interval", "title", "source", "licence", "synthetic", "quantity")
 FORECAST_VARIABLES = ("forecast", "lower", "upper", "target")
 ALIGNMENT_VARIABLES = {
@@ -40,6 +46,12 @@ ALIGNMENT_VARIABLES = {
     "valid": ("query_node", "segment", "source"),
 }
 
+_FORECAST_DIMS = (
+    ("time", "horizon", "node"),
+    ("time", "horizon", "node", "channel"),
+    ("time", "horizon", "latitude", "longitude"),
+)
+
 
 class SchemaError(ValueError):
     """A dataset, forecast or alignment does not keep the labelled contract."""
@@ -51,11 +63,15 @@ def _require(holds: bool, must: str, got: object, todo: str) -> None:
 
 
 def check_dataset(dataset: xr.Dataset) -> xr.Dataset:
-    """Accept a node dataset that keeps the contract, or refuse it with one sentence.
+    """Accept a dataset that keeps the contract, or refuse it with one sentence.
 
     The contract: `target(time, node)` in floating point with NaN as the only mark of a missing
     value; strictly increasing times at a constant interval; unique text ids; `latitude` and
-    `longitude` in degrees per node; the attributes of `DATASET_ATTRS`.
+    `longitude` in degrees per node; the attributes of `DATASET_ATTRS`. Where several things are
+    forecast at once, `target(time, node, channel)` with unique texts in `channel`. Further
+    readings, known up to the forecast origin only, in `covariates(time, node, covariate)`.
+
+    On a grid, `latitude, longitude` stand in place of `node`: ascending, evenly spaced degrees.
 
     Args:
         dataset: The dataset to check; it is not changed, and readings of a store are not kept.
@@ -67,7 +83,15 @@ def check_dataset(dataset: xr.Dataset) -> xr.Dataset:
         SchemaError: Any point of the contract does not hold.
     """
     check_labels(dataset)
-    _check_values(dataset["target"])
+    num_missing = _count_missing(dataset["target"])
+    _require(
+        num_missing < dataset["target"].size,
+        "A dataset must hold at least one observed reading",
+        "only missing ones",
+        "Check the mark of missing values that was used when it was read.",
+    )
+    if "covariates" in dataset:
+        _count_missing(dataset["covariates"])
     return dataset
 
 
@@ -88,8 +112,8 @@ def check_labels(dataset: xr.Dataset) -> None:
     )
     target = dataset["target"]
     _require(
-        target.dims == ("time", "node"),
-        "'target' must have the dims ('time', 'node')",
+        target.dims in TARGET_DIMS,
+        f"'target' must have the dims {' or '.join(map(str, TARGET_DIMS))}",
         target.dims,
         "Transpose or rename the dims.",
     )
@@ -99,10 +123,11 @@ def check_labels(dataset: xr.Dataset) -> None:
         target.dtype,
         "Convert it, with NaN where a reading is missing.",
     )
+    num_nodes = int(np.prod([target.sizes[dim] for dim in target.dims[1:]]))
     _require(
-        target.sizes["time"] >= 2 and target.sizes["node"] >= 1,
+        target.sizes["time"] >= 2 and num_nodes >= 1,
         "A dataset must have at least 2 time steps and 1 node",
-        f"{target.sizes['time']} steps and {target.sizes['node']} nodes",
+        f"{target.sizes['time']} steps and {num_nodes} nodes",
         "Load a longer series.",
     )
     missing = [name for name in DATASET_ATTRS if name not in dataset.attrs]
@@ -113,12 +138,21 @@ def check_labels(dataset: xr.Dataset) -> None:
         "Set dataset.attrs.",
     )
     _check_time(dataset)
-    _check_nodes(dataset)
+    if is_grid(dataset):
+        _check_axis(dataset, "latitude", 90.0)
+        _check_axis(dataset, "longitude", 360.0)
+    else:
+        _check_nodes(dataset)
+    if "channel" in target.dims:
+        _check_names(dataset, "channel")
+    if "covariates" in dataset:
+        _check_covariates(dataset)
 
 
-def _check_values(target: xr.DataArray) -> None:
+def _count_missing(series: xr.DataArray) -> int:
+    """Count missing readings; refuse infinite ones."""
     num_infinite = num_missing = 0
-    for slab in slabs(target):
+    for slab in slabs(series):
         num_infinite += int(np.isinf(slab).sum())
         num_missing += int(np.isnan(slab).sum())
     _require(
@@ -127,12 +161,7 @@ def _check_values(target: xr.DataArray) -> None:
         f"{num_infinite} infinite readings",
         "Mark missing readings with NaN.",
     )
-    _require(
-        num_missing < target.size,
-        "A dataset must hold at least one observed reading",
-        "only missing ones",
-        "Check the mark of missing values that was used when it was read.",
-    )
+    return num_missing
 
 
 def _check_time(dataset: xr.Dataset) -> None:
@@ -180,33 +209,9 @@ def _check_nodes(dataset: xr.Dataset) -> None:
             "Join the sensor locations by id.",
         )
     ids = dataset["node"].values
-    _require(
-        ids.dtype.kind in "UO" and all(isinstance(i, str) for i in ids.tolist()),
-        "Node ids must be text",
-        ids.dtype,
-        "Convert them with str.",
-    )
-    duplicated = pd.Index(ids)[pd.Index(ids).duplicated()]
-    _require(
-        duplicated.empty,
-        "Node ids must be unique",
-        f"{duplicated[0] if len(duplicated) else ''!r} twice",
-        "Drop or rename the duplicates.",
-    )
-    for name, bound in (("latitude", 90.0), ("longitude", 360.0)):
-        values = dataset[name].values
-        _require(
-            values.dtype.kind in "iuf",
-            f"'{name}' must hold numbers",
-            values.dtype,
-            "Convert it to degrees.",
-        )
-        _require(
-            bool(np.isfinite(values).all() and (np.abs(values) <= bound).all()),
-            f"'{name}' must be finite and within {bound:g} degrees",
-            f"values from {np.min(values)} to {np.max(values)}",
-            "Check the column order and the coordinate system (EPSG:4326 is expected).",
-        )
+    _check_texts(ids, "Node ids")
+    _check_degrees(dataset["latitude"], 90.0)
+    _check_degrees(dataset["longitude"], 360.0)
     if "adjacency" in dataset:
         shape = dataset["adjacency"].shape
         _require(
@@ -224,6 +229,78 @@ def _check_nodes(dataset: xr.Dataset) -> None:
         )
 
 
+def _check_texts(values: np.ndarray, what: str) -> None:
+    _require(
+        values.dtype.kind in "UO" and all(isinstance(i, str) for i in values.tolist()),
+        f"{what} must be text",
+        values.dtype,
+        "Convert them with str.",
+    )
+    duplicated = pd.Index(values)[pd.Index(values).duplicated()]
+    _require(
+        duplicated.empty,
+        f"{what} must be unique",
+        f"{duplicated[0] if len(duplicated) else ''!r} twice",
+        "Drop or rename the duplicates.",
+    )
+
+
+def _check_names(dataset: xr.Dataset, dim: str) -> None:
+    _require(
+        dim in dataset.coords,
+        f"A dataset must have the coordinate '{dim}' along '{dim}'",
+        list(dataset.coords),
+        f"Name each {dim} with dataset.assign_coords.",
+    )
+    _check_texts(dataset[dim].values, f"Names of '{dim}'")
+
+
+def _check_covariates(dataset: xr.Dataset) -> None:
+    covariates = dataset["covariates"]
+    expected = (*(dim for dim in dataset["target"].dims if dim != "channel"), "covariate")
+    _require(
+        covariates.dims == expected,
+        f"'covariates' must have the dims {expected}",
+        covariates.dims,
+        "Transpose or rename the dims.",
+    )
+    _require(
+        covariates.dtype.kind == "f",
+        "'covariates' must hold floating point numbers",
+        covariates.dtype,
+        "Convert them, with NaN where a reading is missing.",
+    )
+    _check_names(dataset, "covariate")
+
+
+def _check_degrees(degrees: xr.DataArray, bound: float) -> None:
+    values = degrees.values
+    _require(
+        values.dtype.kind in "iuf",
+        f"'{degrees.name}' must hold numbers",
+        values.dtype,
+        "Convert it to degrees.",
+    )
+    _require(
+        bool(np.isfinite(values).all() and (np.abs(values) <= bound).all()),
+        f"'{degrees.name}' must be finite and within {bound:g} degrees",
+        f"values from {np.min(values)} to {np.max(values)}",
+        "Check the column order and the coordinate system (EPSG:4326 is expected).",
+    )
+
+
+def _check_axis(dataset: xr.Dataset, name: str, bound: float) -> None:
+    _require(
+        name in dataset.coords and dataset[name].dims == (name,),
+        f"A grid must have the coordinate '{name}' along '{name}'",
+        {str(key): value.dims for key, value in dataset.coords.items()},
+        "Only grids with rows of one latitude and columns of one longitude can be used.",
+    )
+    _check_degrees(dataset[name], bound)
+    if fault := axis_fault(dataset[name].values, name):
+        _require(False, *fault)
+
+
 def check_forecast(forecast: xr.Dataset) -> xr.Dataset:
     """Accept a labelled forecast, or say which variable or coordinate is missing.
 
@@ -239,7 +316,7 @@ def check_forecast(forecast: xr.Dataset) -> xr.Dataset:
     found = {str(name): variable.dims for name, variable in forecast.variables.items()}
     for name in FORECAST_VARIABLES:
         _require(
-            found.get(name) == ("time", "horizon", "node"),
+            found.get(name) in _FORECAST_DIMS,
             f"A forecast must hold '{name}' over ('time', 'horizon', 'node')",
             {str(name): found[str(name)] for name in forecast.data_vars},
             "Make it with Forecaster.forecast.",
@@ -269,7 +346,7 @@ def check_alignment(alignment: xr.Dataset) -> xr.Dataset:
     found = {str(name): variable.dims for name, variable in alignment.variables.items()}
     for name, dims in ALIGNMENT_VARIABLES.items():
         _require(
-            found.get(name) == dims,
+            found.get(name) in {dims, (*dims, "channel")},
             f"An alignment must hold '{name}' over {dims}",
             {str(name): found[str(name)] for name in alignment.data_vars},
             "Make it with Forecaster.align.",

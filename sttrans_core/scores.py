@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sttrans_core.metrics import METRICS
 from sttrans_core.runs import RunError
 
-__all__ = ["read_scores", "write_scores", "write_table"]
-
-METRICS = ("mae", "rmse", "mape")
+__all__ = ["read_scores", "shown_metrics", "write_scores", "write_table"]
 
 
 def write_scores(scores: xr.Dataset, path: Path) -> None:
@@ -23,6 +23,20 @@ def write_scores(scores: xr.Dataset, path: Path) -> None:
     table = scores[list(METRICS)].to_dataframe().reset_index()
     table["protocol"] = scores.attrs["protocol"]
     write_table(table, path)
+
+
+def shown_metrics(scores: xr.Dataset) -> tuple[str, ...]:
+    """Name the metrics that the field reports for such data.
+
+    Args:
+        scores: From `evaluate`.
+
+    Returns:
+        Three of `METRICS`, the one that models are ranked by first.
+    """
+    if np.isfinite(scores["acc"]).any():
+        return ("rmse", "mae", "acc")
+    return ("rmse", "mae", "r2") if scores.attrs["units"] == "trips" else ("mae", "rmse", "mape")
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -56,6 +70,7 @@ def read_scores(run_dir: Path, attrs: dict[str, Any]) -> xr.Dataset | None:
     try:
         table = pd.read_csv(path)
         order = list(dict.fromkeys(table["model"]))
+        table = table.assign(**{name: np.nan for name in METRICS if name not in table})
         scores = table.set_index(["model", "horizon"])[list(METRICS)].astype(float).to_xarray()
         scores = scores.sel(model=order)
         lead = table.drop_duplicates("horizon").sort_values("horizon")["lead_minutes"]

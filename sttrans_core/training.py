@@ -12,15 +12,26 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
-from sttrans_core.checkpoint import CHECKPOINT, Progress, load_checkpoint, save_checkpoint
-from sttrans_core.config import ConfigError, ExperimentConfig
+from sttrans_core.checkpoint import (
+    CHECKPOINT,
+    Progress,
+    load_checkpoint,
+    refuse_another_run,
+    save_checkpoint,
+)
+from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig
 from sttrans_core.conformal import conformal_bands
 from sttrans_core.data.saved import absolute_name
-from sttrans_core.data.windows import Split, Windows
-from sttrans_core.devices import keep_freed_memory, pick_device
-from sttrans_core.fitted import FittedData
+from sttrans_core.data.splits import Split
+from sttrans_core.devices import keep_freed_memory
+from sttrans_core.disturbance import disturb
+from sttrans_core.fitted import FittedData, graph_of
 from sttrans_core.forecaster import Forecaster
-from sttrans_core.metrics import ErrorSums, masked_mae
+from sttrans_core.grid import as_nodes
+from sttrans_core.metrics import ErrorSums, masked_error
+from sttrans_core.model import forecast_of
+from sttrans_core.optimization import averaged, learning_rate, parameter_groups
+from sttrans_core.processes import Processes
 from sttrans_core.runs import RunError, RunFolder
 
 __all__ = ["train"]
@@ -74,16 +85,20 @@ def train(
 
         dataset = load_dataset(config.data.dataset)
     fitted, split = FittedData.fit(dataset, config)
-    _refuse_another_run(folder, config, fitted, resume=resume)
+    dataset = as_nodes(dataset)
+    refuse_another_run(folder, config, fitted, resume=resume)
     keep_freed_memory()
     trainer = _Trainer(config, folder, dataset, fitted, split, should_stop or (lambda: False))
     # Nothing is written before everything that can refuse has had its say.
-    folder.create()
-    folder.write_text("config.json", config.to_json())
-    folder.write_json("data.json", fitted.to_fields())
-    folder.write_environment()
+    trainer.processes.wait()
+    if trainer.is_first:
+        folder.create()
+        folder.write_text("config.json", config.to_json())
+        folder.write_json("data.json", fitted.to_fields())
+        folder.write_environment()
     try:
         trainer.run(on_epoch=on_epoch, resume=resume, progress=progress)
+        trainer.processes.wait()
     except BaseException as error:
         trainer.status("failed", message=f"{type(error).__name__}: {error}")
         raise
@@ -99,30 +114,6 @@ def _checked(config: Any) -> ExperimentConfig:
         )
     name = absolute_name(config.data.dataset)
     return config.replace({"data": {"dataset": name}}) if name != config.data.dataset else config
-
-
-def _refuse_another_run(
-    folder: RunFolder, config: ExperimentConfig, fitted: FittedData, *, resume: bool
-) -> None:
-    if not folder.holds("config.json"):
-        return
-    if not resume:
-        raise RunError(
-            f"run_dir must be new or empty; got {folder.path}, which holds a run. "
-            "Choose another run_dir, or go on with it (--resume, or resume=True)."
-        )
-    before = folder.config()
-    if before.hash != config.hash:
-        raise RunError(
-            "Resuming needs the configuration that the run was started with; got "
-            f"{config.hash} for a run of {before.hash} in {folder.path}. "
-            "Use its config.json, or train in another run_dir."
-        )
-    if FittedData.from_fields(folder.read_json("data.json")).fingerprint != fitted.fingerprint:
-        raise RunError(
-            "Resuming needs the data that the run was started with; got other readings for "
-            f"{folder.path}. Load the same period, or train in another run_dir."
-        )
 
 
 class _Trainer:
@@ -141,29 +132,23 @@ class _Trainer:
         split: Split,
         should_stop: Callable[[], bool],
     ) -> None:
-        from lightning_fabric import Fabric  # slow to import, and needed for training only
-
         self.config, self.folder, self.fitted, self.split = config, folder, fitted, split
         self.should_stop = should_stop
         settings = config.train
-        device = pick_device(settings.device)
-        precision = settings.precision
-        if precision == "auto":
-            precision = "32-true" if device.type == "cpu" else "bf16-mixed"
-        self.fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
+        self.processes = Processes(settings)
+        self.fabric, self.is_first = self.processes.fabric, self.processes.rank == 0
         torch.manual_seed(settings.seed)
-        model = fitted.build_model(config)
+        adjacency = None
+        if isinstance(config.model, BaselineConfig):
+            adjacency = graph_of(dataset)
+        model = fitted.build_model(config, adjacency=adjacency)
         optimizer = torch.optim.AdamW(
-            _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate
+            parameter_groups(model, settings.weight_decay), lr=settings.learning_rate
         )
         self.model, self.optimizer = self.fabric.setup(model, optimizer)
-        self.windows = Windows(
-            dataset,
-            history_steps=config.data.history_steps,
-            horizon_steps=config.data.horizon_steps,
-            scaler=fitted.scaler,
-            device=self.fabric.device,
-        )
+        self.averaged = averaged(self.model.module, settings.average_decay)
+        self.windows = fitted.windows(dataset, config, device=self.fabric.device)
+        self.node_weight = fitted.node_weight()
         self.epoch = self.step = self.bad_epochs = 0
         self.best, self.best_state = math.inf, copy.deepcopy(model.state_dict())
         self.seconds = 0.0
@@ -175,55 +160,56 @@ class _Trainer:
     def run(self, *, on_epoch: OnEpoch | None, resume: bool, progress: bool) -> None:
         if resume and self.folder.holds(CHECKPOINT):
             self._load_checkpoint()
-        else:
+        elif self.is_first:
             (self.folder / "history.jsonl").unlink(missing_ok=True)
         self.status("running")
         settings = self.config.train
-        bar = tqdm(total=self.total_steps, initial=self.step, unit="step", disable=not progress)
+        quiet = not (progress and self.is_first)
+        bar = tqdm(total=self.total_steps, initial=self.step, unit="step", disable=quiet)
         with bar:
             while self.epoch < settings.epochs and self.bad_epochs < settings.patience:
                 row = self._one_epoch(bar)
                 if row is None:
                     self._stopped()
                     return
-                self.folder.append_history(row)
-                self._save_checkpoint()
+                if self.is_first:
+                    self.folder.append_history(row)
+                    self._save_checkpoint()
                 bar.set_postfix(val_mae=f"{row['val_mae']:.3f}", best=f"{self.best:.3f}")
-                if on_epoch is not None:
+                if on_epoch is not None and self.is_first:
                     on_epoch(row)
         self._finish()
 
     def _one_epoch(self, bar: tqdm) -> dict[str, Any] | None:
         settings, began = self.config.train, time.perf_counter()
         seed = settings.seed * 100_003 + self.epoch
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + 7_919 * self.processes.rank)
         order = np.random.default_rng(seed).permutation(len(self.split.train))
         order = order[: settings.max_windows_per_epoch]
         self.model.train()
         loss_sum, step_before, rate = 0.0, self.step, 0.0
         for first in range(0, len(order), settings.batch_size):
-            if self.should_stop():
+            if self.processes.any(self.should_stop()):
                 self.step = step_before
                 return None
-            rate = self._learning_rate()
+            rate = learning_rate(settings, self.step, total_steps=self.total_steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            batch = self.windows.batch(torch.from_numpy(order[first : first + settings.batch_size]))
-            forecast, _ = self.model(batch)
-            loss = masked_mae(self.fitted.scaler.inverse(forecast.float()), batch.target)
-            self.fabric.backward(loss)
+            loss = self._loss(order[first : first + settings.batch_size])
             self._clip()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            loss_sum += float(loss.detach())
+            self.averaged.update_parameters(self.model.module)
+            loss_sum += loss
             self.step += 1
             bar.update()
             self._pace = (time.perf_counter() - began) / (self.step - step_before)
             self._report()
-        validation = self._validate()
-        if validation is None:
+        errors = self._validate()
+        if errors is None:
             self.step = step_before
             return None
+        validation = errors.mean("mae" if settings.loss == "mae" else "rmse")
         if not math.isfinite(validation):
             raise RunError(
                 f"The validation error must be finite; got {validation} after epoch "
@@ -231,7 +217,7 @@ class _Trainer:
             )
         if validation < self.best:
             self.best, self.bad_epochs = validation, 0
-            self.best_state = copy.deepcopy(self.model.module.state_dict())
+            self.best_state = copy.deepcopy(self.averaged.module.state_dict())
         else:
             self.bad_epochs += 1
         self.epoch += 1
@@ -239,12 +225,34 @@ class _Trainer:
         return {
             "epoch": self.epoch,
             "train_loss": round(loss_sum / max(1, self.step - step_before), 5),
-            "val_mae": round(validation, 5),
-            "best_val_mae": round(self.best, 5),
+            "val_mae": round(errors.mean("mae"), 5),
+            "val_rmse": round(errors.mean("rmse"), 5),
             "learning_rate": rate,
             "seconds": round(time.perf_counter() - began, 2),
             "total_seconds": round(self.seconds, 2),
         }
+
+    def _loss(self, starts: np.ndarray) -> float:
+        """Take the gradient of the mean error of some windows, which all processes share.
+
+        A process that is left without one looks at another's, which counts for nothing.
+        """
+        mine = starts[self.processes.rank :: self.processes.count]
+        batch = self.windows.batch(torch.from_numpy(mine if len(mine) else starts[:1]))
+        batch = disturb(batch, gaps=self.config.train.gaps, noise=self.config.train.noise)
+        total, count = masked_error(
+            self.fitted.scaler.inverse(forecast_of(self.model, batch).float()),
+            batch.target,
+            kind=self.config.train.loss,
+            spread=self.fitted.scaler.std,
+            weight=self.node_weight,
+        )
+        if not len(mine):
+            total, count = total * 0, count * 0
+        count = self.processes.add_up(count).clamp_min(1e-6)
+        # Fabric gives every process the mean of all gradients.
+        self.fabric.backward(total * self.processes.count / count)
+        return float(self.processes.add_up(total.detach()) / count)
 
     def _clip(self) -> None:
         """Limit the gradient; one that is not finite ends the training.
@@ -267,33 +275,34 @@ class _Trainer:
     def _loss_scaling(self) -> dict[str, Any]:
         return self.fabric.strategy.precision.state_dict()
 
-    def _learning_rate(self) -> float:
-        """Linear warm-up, then cosine down to a hundredth of the peak."""
-        settings = self.config.train
-        warmup = min(settings.warmup_steps, self.total_steps // 10)
-        if self.step < warmup:
-            return settings.learning_rate * (self.step + 1) / warmup
-        share = (self.step - warmup) / max(1, self.total_steps - warmup)
-        return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
-
     @torch.no_grad()
-    def _validate(self) -> float | None:
-        self.model.eval()
-        sums = ErrorSums()
+    def _validate(self) -> ErrorSums | None:
+        model = self.averaged.module.eval()
+        sums = ErrorSums(weight=self.node_weight)
         starts = list(self.split.validation)
+        # A few windows are not worth sharing; else each process has one at least.
+        sharers = self.processes.count if len(starts) >= self.processes.count else 1
+        mine = starts[self.processes.rank % sharers :: sharers]
         size = 2 * self.config.train.batch_size
-        for first in range(0, len(starts), size):
-            if self.should_stop():
+        for first in range(0, math.ceil(len(starts) / sharers), size):
+            if self.processes.any(self.should_stop()):
                 return None
-            batch = self.windows.batch(starts[first : first + size])
-            forecast, _ = self.model(batch)
+            if first >= len(mine):
+                continue
+            batch = self.windows.batch(mine[first : first + size])
+            with self.fabric.autocast():
+                forecast = forecast_of(model, batch)
             sums.update(self.fitted.scaler.inverse(forecast.float()), batch.target)
             self._report()
-        return sums.mean_mae()
+        if sharers > 1:
+            sums.reduce(self.processes.add_up)
+        return sums
 
     def _finish(self) -> None:
         model = self.model.module
         model.load_state_dict(self.best_state)
+        if not self.is_first:
+            return
         bands = conformal_bands(
             model,
             self.windows,
@@ -311,7 +320,8 @@ class _Trainer:
             {**{f"model.{k}": v for k, v in model.state_dict().items()}, "bands": bands},
             config=self.config,
         )
-        self.status("finished", message=f"Best validation MAE {self.best:.3f}.")
+        name = "MAE" if self.config.train.loss == "mae" else "RMSE"
+        self.status("finished", message=f"Best validation {name} {self.best:.3f}.")
 
     def _stopped(self) -> None:
         self.status("stopped", message="Stopped; resume to go on.")
@@ -333,6 +343,8 @@ class _Trainer:
             self.status("running", eta_seconds=round(seconds, 1))
 
     def status(self, state: str, *, message: str = "", eta_seconds: float | None = None) -> None:
+        if not self.is_first:
+            return
         self.folder.write_json(
             "status.json",
             {
@@ -354,6 +366,7 @@ class _Trainer:
             self.config,
             Progress(self.epoch, self.step, self.bad_epochs, self.best, self.seconds),
             model=self.model.module,
+            averaged=self.averaged,
             best_state=self.best_state,
             optimizer=self.optimizer,
             loss_scaling=self._loss_scaling(),
@@ -363,19 +376,11 @@ class _Trainer:
         progress, self.best_state, loss_scaling = load_checkpoint(
             self.folder,
             model=self.model.module,
+            averaged=self.averaged,
             optimizer=self.optimizer,
             loss_scaling=self._loss_scaling(),
         )
         self.epoch, self.step, self.bad_epochs, self.best, self.seconds = progress
         self.fabric.strategy.precision.load_state_dict(loss_scaling)
-        self.folder.keep_history(self.epoch)
-
-
-def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices and embeddings, but not biases and norms."""
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+        if self.is_first:
+            self.folder.keep_history(self.epoch)

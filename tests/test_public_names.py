@@ -32,6 +32,8 @@ CORE = [
     "load_dataset",
     "load_pretrained",
     "load_run",
+    "load_trips",
+    "load_zones",
     "simulate_freeway",
     "topk_alignment",
     "train",

@@ -10,6 +10,7 @@ from panel.viewable import Viewer
 from explorer.evidence import Evidence
 from explorer.state import ExplorerState
 from sttrans_core import VARIANTS, data_card
+from sttrans_core.data.splits import split_name
 from stviz.theme import Theme, get_theme
 
 __all__ = ["AboutView"]
@@ -85,7 +86,7 @@ def _describe_run(evidence: Evidence) -> dict[str, object]:
         "variant": f"{config.label}, preset {config.preset_name}",
         "configuration": config.hash,
         "windows": f"{config.data.history_steps} steps in, {config.data.horizon_steps} steps out, "
-        f"{config.data.split} split",
+        f"{split_name(config.data.split)}",
         "protocol": "not scored" if scores is None else scores.attrs["protocol"],
         "epochs trained": len(forecaster.history),
         "device": str(forecaster.device),

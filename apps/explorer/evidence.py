@@ -24,7 +24,7 @@ from sttrans_core import (
 )
 from sttrans_core.baselines import HistoricalAverage, LastObserved
 from sttrans_core.data.saved import is_saved
-from sttrans_core.data.windows import Split, split_windows
+from sttrans_core.data.splits import Split, split_dataset
 from sttrans_core.truth import HitRate
 
 __all__ = [
@@ -103,7 +103,7 @@ class Evidence:
     @property
     def trained_topk(self) -> int:
         """Sources that the model keeps per query as it was trained; 0 without an alignment."""
-        if self.forecaster is None or self.forecaster.config.model.sources == "own":
+        if self.forecaster is None or not self.forecaster.has_alignment:
             return 0
         selection = self.forecaster.model.selection
         history = self.forecaster.config.data.history_steps
@@ -118,7 +118,9 @@ class Evidence:
     @property
     def num_segments(self) -> int:
         """Blocks of horizon steps that have an alignment of their own."""
-        return 1 if self.forecaster is None else self.forecaster.config.model.num_segments
+        if self.forecaster is None or not self.forecaster.has_alignment:
+            return 1
+        return self.forecaster.config.model.num_segments
 
     @property
     def num_heads(self) -> int:
@@ -226,7 +228,7 @@ def load_evidence(request: Request, previous: Evidence | None = None) -> Evidenc
         forecast = forecaster.forecast(dataset, [time])
         baselines = _baselines(request.dataset, forecaster, forecast, request.step)
     alignment, hits = None, None
-    if forecaster.config.model.sources != "own":
+    if forecaster.has_alignment:
         alignment = _align(forecaster, dataset, time, request)
         if dataset.attrs["synthetic"] and alignment.sizes["query_node"] == dataset.sizes["node"]:
             hits = hit_rate(alignment, dataset, congested_only=False)
@@ -305,8 +307,8 @@ def _fit_baseline(kind: type, name: str, num_train_steps: int) -> LastObserved |
 
 def _parts(forecaster: Forecaster, dataset: xr.Dataset) -> Split:
     data = forecaster.config.data
-    return split_windows(
-        dataset.sizes["time"],
+    return split_dataset(
+        dataset,
         history_steps=data.history_steps,
         horizon_steps=data.horizon_steps,
         split=data.split,

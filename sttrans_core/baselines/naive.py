@@ -37,7 +37,7 @@ class LastValue:
             horizon_steps: Steps to forecast.
 
         Returns:
-            (origin, horizon, node) in the dataset's units.
+            (origin, horizon, node), and channel where the target has some, in its units.
         """
         stored = np.nan_to_num(read_steps(self._series, origins), nan=0.0)
         return np.repeat(stored[:, None], horizon_steps, axis=1)
@@ -56,7 +56,7 @@ class LastObserved:
     def __init__(self, dataset: xr.Dataset, *, num_train_steps: int) -> None:
         self._series = dataset["target"]
         mean = Scaler.fit(self._series[:num_train_steps]).mean
-        row = np.full(dataset.sizes["node"], mean, dtype=self._series.dtype)
+        row = np.full(self._series.shape[1:], mean, dtype=self._series.dtype)
         self._before = []  # what is known ahead of each stretch of `_STRETCH` steps
         for first in range(0, dataset.sizes["time"], _STRETCH):
             self._before.append(row)
@@ -65,8 +65,9 @@ class LastObserved:
     def _filled(self, stretch: int, stop: int) -> np.ndarray:
         """Give the readings from the start of a stretch on, gaps filled with the last one."""
         readings = self._series.variable[stretch * _STRETCH : stop].values
-        frame = pd.DataFrame(np.concatenate([self._before[stretch][None], readings]))
-        return frame.ffill().to_numpy()[1:]
+        rows = np.concatenate([self._before[stretch][None], readings])
+        filled = pd.DataFrame(rows.reshape(len(rows), -1)).ffill().to_numpy()
+        return filled.reshape(rows.shape)[1:]
 
     def predict(self, origins: np.ndarray, *, horizon_steps: int) -> np.ndarray:
         """Forecast from each origin; see `LastValue.predict`."""
@@ -93,7 +94,7 @@ class HistoricalAverage:
         times = pd.DatetimeIndex(dataset["time"].values)
         self._interval = times[1] - times[0]
         self._times = times
-        sums = np.zeros((7, self._slots, dataset.sizes["node"]))
+        sums = np.zeros((7, self._slots, *dataset["target"].shape[1:]))
         counts = np.zeros(sums.shape, dtype=np.int64)
         first = 0
         for slab in slabs(dataset["target"][:num_train_steps]):
@@ -103,7 +104,7 @@ class HistoricalAverage:
             np.add.at(counts, week, observed)
             first += len(slab)
         table = _mean(sums, counts)
-        for axes in (0, (0, 1), None):  # time of day, node, all
+        for axes in (0, (0, 1), (0, 1, 2)):  # time of day, node, all
             coarser = _mean(sums.sum(axes, keepdims=True), counts.sum(axes, keepdims=True))
             table = np.where(np.isnan(table), coarser, table)
         self._table = table
@@ -119,7 +120,7 @@ class HistoricalAverage:
             origins[:, None] + np.arange(1, horizon_steps + 1)
         )
         day, slot = self._time_of_week(pd.DatetimeIndex(ahead.ravel()))
-        return self._table[day, slot].reshape(*ahead.shape, -1)
+        return self._table[day, slot].reshape(*ahead.shape, *self._table.shape[2:])
 
 
 def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sttrans_core.baselines.calendars import calendar_of, with_calendar
 from sttrans_core.data.windows import Batch
 
 __all__ = ["STAEformer"]
@@ -21,6 +22,9 @@ class STAEformer(nn.Module):
         history_steps: Steps that a forecast sees.
         horizon_steps: Steps that are forecast.
         steps_per_day: Slots of the time of day.
+        has_weekday: Whether the training period covers weeks.
+        num_channels: What is forecast, the first channels of the readings.
+        num_covariates: Further channels of the readings.
         embedding: Channels of the reading, of the time of day and of the weekday, each.
         adaptive: Channels of the embedding of every (step, node).
         feedforward: Hidden channels of the feed-forward layers.
@@ -39,6 +43,9 @@ class STAEformer(nn.Module):
         history_steps: int = 12,
         horizon_steps: int = 12,
         steps_per_day: int = 288,
+        has_weekday: bool = True,
+        num_channels: int = 1,
+        num_covariates: int = 0,
         embedding: int = 24,
         adaptive: int = 80,
         feedforward: int = 256,
@@ -48,8 +55,10 @@ class STAEformer(nn.Module):
     ) -> None:
         super().__init__()
         width = 3 * embedding + adaptive
-        self.steps_per_day = steps_per_day
-        self.reading = nn.Linear(3, embedding)  # the reading, the time of day and the weekday
+        self.steps_per_day, self.has_weekday = steps_per_day, has_weekday
+        self.horizon_steps = horizon_steps
+        # A reading comes with the time of day and the weekday.
+        self.reading = nn.Linear(num_channels + num_covariates + 2, embedding)
         self.time_of_day = nn.Embedding(steps_per_day, embedding)
         self.day_of_week = nn.Embedding(7, embedding)
         self.adaptive = nn.Parameter(torch.empty(history_steps, num_nodes, adaptive))
@@ -61,9 +70,9 @@ class STAEformer(nn.Module):
             for _ in range(2)
         ]
         self.along_time, self.across_nodes = layers
-        self.head = nn.Linear(history_steps * width, horizon_steps)
+        self.head = nn.Linear(history_steps * width, horizon_steps * num_channels)
 
-    def forward(self, batch: Batch) -> Float[Tensor, "batch horizon node"]:
+    def forward(self, batch: Batch) -> Float[Tensor, "batch horizon node channel"]:
         """Forecast every horizon step of every node.
 
         Args:
@@ -72,16 +81,13 @@ class STAEformer(nn.Module):
         Returns:
             The forecast in z-scores.
         """
-        history, num_nodes = batch.values.shape[1:3]
-        slot, day = batch.time_of_day[:, :history], batch.day_of_week[:, :history]  # (B, T)
-        share = slot.to(batch.values.dtype) / self.steps_per_day
-        calendar = torch.stack([share, day.to(share.dtype)], dim=-1)[:, :, None]  # (B, T, 1, 2)
-        reading = torch.cat([batch.values, calendar.expand(-1, -1, num_nodes, -1)], dim=-1)
+        slot, day = calendar_of(batch, has_weekday=self.has_weekday)  # (B, T)
+        reading = with_calendar(batch.values, slot, day, steps_per_day=self.steps_per_day)
         when = torch.cat([self.time_of_day(slot), self.day_of_week(day)], dim=-1)
         token = torch.cat(
             [
                 self.reading(reading),
-                when[:, :, None].expand(-1, -1, num_nodes, -1),
+                when[:, :, None].expand(-1, -1, reading.shape[2], -1),
                 self.adaptive.expand(len(slot), -1, -1, -1),
             ],
             dim=-1,
@@ -92,7 +98,8 @@ class STAEformer(nn.Module):
         token = token.transpose(1, 2)
         for layer in self.across_nodes:
             token = layer(token)
-        return self.head(token.transpose(1, 2).flatten(2)).transpose(1, 2)  # (B, P, N)
+        steps = self.head(token.transpose(1, 2).flatten(2))  # (B, N, P * C)
+        return steps.unflatten(-1, (self.horizon_steps, -1)).transpose(1, 2)
 
 
 class _Layer(nn.Module):

@@ -19,7 +19,7 @@ from sttrans_core.config import ExperimentConfig
 from sttrans_core.data.windows import Batch, Scaler, Windows
 from sttrans_core.encoder import EncoderLayer
 from sttrans_core.geometry import nearest_nodes
-from sttrans_core.model import DataShape, STTrans
+from sttrans_core.model import DataShape, STTrans, forecast_of
 from sttrans_core.position import LearnedPosition
 from sttrans_core.relation import Geometry
 
@@ -184,6 +184,7 @@ def _windows(nodes: int, batch: int) -> Batch:
         observed=observed,
         time_of_day=torch.randint(0, 288, (batch, 2 * HISTORY)),
         day_of_week=torch.randint(0, 7, (batch, 2 * HISTORY)),
+        year_share=torch.rand(batch, 2 * HISTORY),
     )
 
 
@@ -192,8 +193,7 @@ def _training(nodes: int, batch: int) -> dict[str, Callable[[], object]]:
     windows = _windows(nodes, batch)
 
     def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        forecast = model(windows)
-        forecast = forecast if isinstance(forecast, Tensor) else forecast[0]
+        forecast = forecast_of(model, windows)
         optimizer.zero_grad()
         forecast.abs().mean().backward()
         optimizer.step()

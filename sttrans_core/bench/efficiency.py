@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sttrans_core.bench.cases import Case
 from sttrans_core.bench.measure import row_of, take_turns
-from sttrans_core.data.windows import Batch, split_windows
+from sttrans_core.data.splits import split_dataset
+from sttrans_core.data.windows import Batch
 from sttrans_core.devices import keep_freed_memory
 from sttrans_core.export import export_forecaster
 from sttrans_core.forecaster import Forecaster, windows_at_once
@@ -70,11 +71,11 @@ def measure_efficiency(
         for case, times, (forecast, size) in zip(cases, seconds, forms.values(), strict=True):
             errors = ErrorSums()
             for batch, inputs in batches:
-                errors.update(forecast(batch, inputs), batch.target)
+                errors.update(forecast(batch, inputs)[..., None], batch.target)
             rows.append({
                 **row_of(case, times, times / seconds[0], device),
                 "parameters": sum(each.numel() for each in forecaster.model.parameters()),
-                "kb": round(size / 1e3, 1), "mae": round(errors.mean_mae(), 4),
+                "kb": round(size / 1e3, 1), "mae": round(errors.mean("mae"), 4),
                 "windows": len(starts), "hash": config.hash,
             })  # fmt: skip
     return pd.DataFrame(rows).rename(columns={"subject": "run", "case": "form"})
@@ -106,8 +107,8 @@ def efficiency_lines(table: pd.DataFrame) -> str:
 
 def _spread_over_test(forecaster: Forecaster, dataset: xr.Dataset, count: int) -> list[int]:
     data = forecaster.config.data
-    test = split_windows(
-        dataset.sizes["time"], history_steps=data.history_steps,
+    test = split_dataset(
+        dataset, history_steps=data.history_steps,
         horizon_steps=data.horizon_steps, split=data.split,
     ).test  # fmt: skip
     return np.unique(np.linspace(test[0], test[-1], count).astype(int)).tolist()
@@ -135,7 +136,7 @@ def _forms(
     """Give every form with its size in bytes."""
     weights = sum(each.nbytes for each in forecaster.model.state_dict().values())
     forms: dict[str, tuple[Callable[[Batch, Inputs], Tensor], int]] = {
-        "PyTorch": (lambda batch, _: forecaster.predict(batch), weights)
+        "PyTorch": (lambda batch, _: forecaster.predict(batch)[..., 0], weights)
     }
     path = folder / "model.pt2"
     export_forecaster(forecaster, path)

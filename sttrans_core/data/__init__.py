@@ -2,5 +2,15 @@
 
 from sttrans_core.data.registry import data_card, list_datasets, load_dataset
 from sttrans_core.data.tables import from_table
+from sttrans_core.data.taxi import download_trips, load_trips
+from sttrans_core.data.zones import load_zones
 
-__all__ = ["data_card", "from_table", "list_datasets", "load_dataset"]
+__all__ = [
+    "data_card",
+    "download_trips",
+    "from_table",
+    "list_datasets",
+    "load_dataset",
+    "load_trips",
+    "load_zones",
+]

@@ -1,36 +1,44 @@
-"""Fetching the public speed series into the user's cache: mirrors, checks, recorded hashes."""
+"""Fetching public series into the user's cache: mirrors, checks, recorded hashes."""
 
 import hashlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from sttrans_core.data.archives import refuse_unsafe_names
 from sttrans_core.data.files import read_series
 from sttrans_core.data.published import TrafficSeries
 from sttrans_core.data.traffic import is_file_of, verify_series
 
-__all__ = ["cache_folder", "check_recorded_hash", "download_graph", "download_series"]
+__all__ = [
+    "cache_folder",
+    "check_recorded_hash",
+    "download_file",
+    "download_graph",
+    "download_series",
+]
 
 _LARGEST_MEMBER = 1 << 30
 _SECONDS_TO_ANSWER = 30
 
 
-def cache_folder(series: TrafficSeries) -> Path:
+def cache_folder(series: TrafficSeries | str) -> Path:
     """Give the folder of the user's cache that keeps a series; it need not exist.
 
     Args:
-        series: The series.
+        series: The series, or the name of the folder.
 
     Returns:
         The folder.
     """
     import pooch
 
-    return Path(pooch.os_cache("sttrans")) / series.whole.name
+    name = series if isinstance(series, str) else series.whole.name
+    return Path(pooch.os_cache("sttrans")) / name
 
 
 def download_series(
@@ -83,6 +91,47 @@ def download_series(
         f"put {series.stems[0]}.h5 with {series.location_files[0]} into {folder} or into the "
         "folder that STTRANS_DATA names."
     )
+
+
+def download_file(
+    address: str,
+    *,
+    folder: Path,
+    check: Callable[[Path], object],
+    sha256: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Fetch one file whose content can be checked, and record its hash beside it.
+
+    Args:
+        address: Where it is published.
+        folder: Where to put it.
+        check: Raises ValueError for a file that is not what it should be.
+        sha256: Its hash, where one is published.
+        progress: Show a bar.
+
+    Returns:
+        The file, named as at its address but in lower case with hyphens.
+
+    Raises:
+        FileNotFoundError: It could not be fetched, or has another hash or content.
+        PermissionError: The folder cannot be written.
+    """
+    name = PurePosixPath(urlsplit(address).path).name
+    with _scratch(folder) as scratch:
+        try:
+            fetched = _fetch(address, Path(scratch), progress=progress)
+            found = _sha256(fetched)
+            if sha256 not in (None, found):
+                raise ValueError(f"its sha256 is not {sha256}")
+            check(fetched)
+            return _keep(fetched, folder, address=address, archive_hash=found)
+        except (OSError, ValueError) as error:
+            raise FileNotFoundError(
+                f"{name} must be reachable to be downloaded; got {address} ({_reason(error)}). "
+                f"Connect to the internet, or put {name} into {folder} or into the folder that "
+                "STTRANS_DATA names."
+            ) from error
 
 
 def download_graph(
@@ -181,7 +230,7 @@ def _unpack(archive: Path, series: TrafficSeries) -> Path:
     """Take the readings out of an archive, under a name that is ours and not the archive's."""
     try:
         with zipfile.ZipFile(archive) as content:
-            _refuse_unsafe_names(content.namelist())
+            refuse_unsafe_names(content.namelist())
             members = [
                 entry for entry in content.infolist() if is_file_of(series, Path(entry.filename))
             ]
@@ -200,16 +249,6 @@ def _unpack(archive: Path, series: TrafficSeries) -> Path:
             "The download was cut short and has been removed: try again."
         ) from error
     return target
-
-
-def _refuse_unsafe_names(names: Sequence[str]) -> None:
-    for name in names:
-        windows, posix = PureWindowsPath(name), PurePosixPath(name)
-        if ".." in windows.parts or windows.anchor or posix.is_absolute():
-            raise ValueError(
-                f"An archive must keep to its own folder; got the member {name!r}. "
-                "Nothing was unpacked: do not use this archive."
-            )
 
 
 def _keep(file: Path, folder: Path, *, address: str, archive_hash: str) -> Path:

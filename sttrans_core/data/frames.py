@@ -15,7 +15,7 @@ from pandas.tseries.frequencies import to_offset
 from sttrans_core.data.times import regular_frame
 from sttrans_core.schema import check_dataset
 
-__all__ = ["build_dataset", "id_text", "numeric_frame"]
+__all__ = ["build_dataset", "id_text", "interval_text", "label_readings", "numeric_frame"]
 
 
 def id_text(values: Iterable[object]) -> list[str]:
@@ -74,7 +74,15 @@ def numeric_frame(frame: pd.DataFrame, *, where: str) -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index, columns=frame.columns)
 
 
-def _interval_text(step: pd.Timedelta) -> str:
+def interval_text(step: pd.Timedelta) -> str:
+    """Write an interval as datasets carry it.
+
+    Args:
+        step: The interval.
+
+    Returns:
+        A text such as "5min", "1h" or "6h".
+    """
     text = to_offset(step).freqstr
     return text if text[0].isdigit() else f"1{text}"  # pandas itself does not read "h" as a time
 
@@ -107,22 +115,59 @@ def build_dataset(
         ValueError: The frame, its times or its ids break a rule of this module.
     """
     ids = id_text(frame.columns)
-    frame, step, num_filled = regular_frame(frame, interval=interval, where=where)
+    frame, _, num_filled = regular_frame(frame, interval=interval, where=where)
     if num_filled:
         notes = [*notes, f"Absent time steps put in as missing readings: {num_filled}."]
-    dataset = xr.Dataset(
-        {"target": (("time", "node"), frame.to_numpy(np.float32))},
-        coords={
-            "time": frame.index.to_numpy(),
-            "node": np.array(ids),
-            "latitude": ("node", locations["latitude"].to_numpy(np.float64)),
-            "longitude": ("node", locations["longitude"].to_numpy(np.float64)),
-        },
-        attrs={**attrs, "interval": _interval_text(step)},
+    dataset = label_readings(
+        frame.to_numpy(), time=frame.index, locations=locations, attrs=attrs, notes=notes
     )
     if adjacency is not None:
         dataset["adjacency"] = (("node", "to_node"), adjacency.astype(np.float32))
         dataset = dataset.assign_coords(to_node=np.array(ids))
+    return check_dataset(dataset)
+
+
+def label_readings(
+    target: np.ndarray,
+    *,
+    time: pd.DatetimeIndex,
+    locations: pd.DataFrame,
+    attrs: Mapping[str, object],
+    notes: Sequence[str] = (),
+    channels: Sequence[str] = (),
+    covariates: Mapping[str, np.ndarray] | None = None,
+) -> xr.Dataset:
+    """Put the labels of the contract on readings at a constant interval; nothing is checked.
+
+    Args:
+        target: Readings (time, node), or (time, node, channel) where `channels` names these.
+        time: At least two time stamps at a constant interval.
+        locations: Columns `latitude` and `longitude`, indexed by id, a row for each node.
+        attrs: Attributes of the contract other than `interval` and `notes`.
+        notes: Sentences that a reader of the data should know.
+        channels: What is forecast at once, in one unit.
+        covariates: Further readings (time, node) by name.
+
+    Returns:
+        The dataset, in float32.
+    """
+    dims = ("time", "node", "channel") if channels else ("time", "node")
+    dataset = xr.Dataset(
+        {"target": (dims, target.astype(np.float32))},
+        coords={
+            "time": time.to_numpy().astype("datetime64[ns]"),
+            "node": np.array(id_text(locations.index)),
+            "latitude": ("node", locations["latitude"].to_numpy(np.float64)),
+            "longitude": ("node", locations["longitude"].to_numpy(np.float64)),
+        },
+        attrs={**attrs, "interval": interval_text(time[1] - time[0])},
+    )
+    if channels:
+        dataset = dataset.assign_coords(channel=list(channels))
+    if covariates:
+        stacked = np.stack([np.asarray(values, np.float32) for values in covariates.values()], -1)
+        dataset["covariates"] = (("time", "node", "covariate"), stacked)
+        dataset = dataset.assign_coords(covariate=list(covariates))
     if notes:
         dataset.attrs["notes"] = " ".join(notes)
-    return check_dataset(dataset)
+    return dataset

@@ -14,9 +14,11 @@ from sttrans_core.data.download import (
     download_graph,
     download_series,
 )
+from sttrans_core.data.folders import data_root, folders_named
 from sttrans_core.data.published import METR_LA, METR_LA_10, PEMS_BAY, TrafficSeries
 from sttrans_core.data.saved import is_saved, load_saved
 from sttrans_core.data.traffic import find_series, load_traffic
+from sttrans_core.data.urban import URBAN, load_urban
 from sttrans_core.slabs import slabs
 
 __all__ = ["data_card", "list_datasets", "load_dataset"]
@@ -50,6 +52,7 @@ def list_datasets() -> dict[str, dict[str, object]]:
         }
         for name, series in _published().items()
     }
+    cards |= {name: series.card for name, series in URBAN.items()}
     cards[_SIMULATED] = {
         "title": "Simulated freeway",
         "steps": 2016,
@@ -107,10 +110,12 @@ def load_dataset(
                 f"beside {name!r}. Pass the one file that you mean as the name."
             )
         return load_saved(name)
+    if name in URBAN:
+        return load_urban(name, path=path, root=root, download=download)
     if name not in (*published, _SIMULATED):
         raise ValueError(
-            f"name must be one of {', '.join((*published, _SIMULATED))}, a zarr store that ends in "
-            f".zarr, or a NetCDF file that ends in .nc; got {name!r}. For your own sensors, save "
+            f"name must be one of {', '.join((*published, *URBAN, _SIMULATED))}, a zarr store that "
+            f"ends in .zarr, or a NetCDF file that ends in .nc; got {name!r}. For your own sensors, save "
             "from_table(...).to_netcdf('own.nc') and name that file."
         )
     if name == _SIMULATED:
@@ -120,7 +125,7 @@ def load_dataset(
     if path is not None:
         file, tried = _in_path(series, Path(path).expanduser()), []
     else:
-        file, tried = _search(series, _root(root), cache)
+        file, tried = _search(series, data_root(root), cache)
     if file is None:
         file = _fetched(series, tried, download=download)
     origin = check_recorded_hash(file) if file.parent == cache else None
@@ -160,6 +165,9 @@ def data_card(dataset: xr.Dataset) -> pd.Series:
         "lowest": f"{lowest:.1f}",
         "highest": f"{highest:.1f}",
     }
+    for name in ("channel", "covariate"):
+        if name in dataset.coords:
+            card[f"{name}s"] = ", ".join(map(str, dataset[name].values))
     card |= {key: dataset.attrs[key] for key in _CARD_ATTRS if key in dataset.attrs}
     card["simulated"] = "yes" if dataset.attrs["synthetic"] else "no"
     return pd.Series(card, name="data card")
@@ -174,19 +182,6 @@ def _simulate(path: str | os.PathLike[str] | None) -> xr.Dataset:
     from sttrans_core.data.simulate import simulate_freeway
 
     return simulate_freeway()
-
-
-def _root(root: str | os.PathLike[str] | None) -> Path | None:
-    named = root if root is not None else os.environ.get("STTRANS_DATA") or None
-    if named is None:
-        return None
-    folder = Path(named).expanduser()
-    if not folder.is_dir():
-        what = "root" if root is not None else "STTRANS_DATA"
-        raise FileNotFoundError(
-            f"{what} must name an existing folder; got {folder}. Correct it or leave it out."
-        )
-    return folder
 
 
 def _in_path(series: TrafficSeries, path: Path) -> Path:
@@ -205,7 +200,7 @@ def _in_path(series: TrafficSeries, path: Path) -> Path:
 
 
 def _search(series: TrafficSeries, root: Path | None, cache: Path) -> tuple[Path | None, list[str]]:
-    folders = [] if root is None else [*_named_like(series, root), root]
+    folders = [] if root is None else [*folders_named(series.name, root), root]
     tried = [] if root is not None else ["STTRANS_DATA (not set)"]
     for folder in [*folders, cache]:
         file = find_series(series, folder) if folder.is_dir() else None
@@ -213,11 +208,6 @@ def _search(series: TrafficSeries, root: Path | None, cache: Path) -> tuple[Path
             return file, tried
         tried.append(str(folder))
     return None, tried
-
-
-def _named_like(series: TrafficSeries, root: Path) -> list[Path]:
-    folders = (entry for entry in sorted(root.iterdir()) if entry.is_dir())
-    return [folder for folder in folders if folder.name.lower().replace("_", "-") == series.name]
 
 
 def _fetched(series: TrafficSeries, tried: list[str], *, download: bool) -> Path:

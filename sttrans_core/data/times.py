@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
-__all__ = ["parse_times", "regular_frame"]
+__all__ = ["parse_interval", "parse_times", "regular_frame"]
 
 _USUAL_INTERVALS = (
     *("10s", "15s", "20s", "30s", "1min", "2min", "3min", "5min", "6min", "10min", "15min"),
@@ -92,7 +92,7 @@ def regular_frame(
         )
     sizes, counts = np.unique(steps, return_counts=True)
     usual = cast(pd.Timedelta, pd.Timedelta(sizes[counts.argmax()]))
-    step = usual if interval is None else _stated(interval)
+    step = usual if interval is None else parse_interval(interval)
     uneven = np.flatnonzero(steps % step.to_timedelta64() != np.timedelta64(0))
     is_rare = interval is None and 2 * counts.max() <= len(steps) and len(sizes) > 1
     if uneven.size or is_rare:
@@ -133,7 +133,18 @@ def _refuse_jitter(time: pd.DatetimeIndex, steps: np.ndarray, *, where: str) -> 
         )
 
 
-def _stated(interval: str) -> pd.Timedelta:
+def parse_interval(interval: str) -> pd.Timedelta:
+    """Read a stated interval.
+
+    Args:
+        interval: A fixed step such as "5min".
+
+    Returns:
+        The step.
+
+    Raises:
+        ValueError: It is no fixed step above 0.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old spellings, which are read or refused here

@@ -1,7 +1,8 @@
-"""Windows over a dataset: chronological splits, z-score from training values, batches."""
+"""Windows over a dataset: z-score from training values, batches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,57 +14,16 @@ from torch import Tensor
 from sttrans_core.schema import check_dataset, steps_per_day
 from sttrans_core.slabs import is_in_memory, read_steps, slabs
 
-__all__ = ["Batch", "Scaler", "Split", "Windows", "split_windows"]
-
-_SHARES = {"standard": (0.7, 0.2), "paper": (0.7, 0.1)}  # of windows: training, test
-
-
-class Split(NamedTuple):
-    """Starts of the windows of each part, in time order, as half-open ranges."""
-
-    train: range
-    validation: range
-    test: range
-
-
-def split_windows(
-    num_steps: int,
-    *,
-    history_steps: int,
-    horizon_steps: int,
-    split: Literal["standard", "paper"] = "standard",
-) -> Split:
-    """Cut the windows of a series into training, validation and test parts in time order.
-
-    The shares are of *windows*, rounded to the nearest, as in the field's reference code; METR-LA's
-    34,272 steps with 12 + 12 steps give 23,974 / 3,425 / 6,850.
-
-    Args:
-        num_steps: Time steps of the series.
-        history_steps: Steps a window sees.
-        horizon_steps: Steps a window forecasts.
-        split: `standard` is 7:1:2 (training, validation, test), `paper` is 7:2:1.
-
-    Returns:
-        The three ranges of window starts.
-
-    Raises:
-        ValueError: The series is too short for one window in each part.
-
-    Source: Li et al., "Diffusion convolutional recurrent neural network" (2018), data preparation.
-    """
-    total = num_steps - history_steps - horizon_steps + 1
-    train_share, test_share = _SHARES[split]
-    num_test, num_train = round(test_share * total), round(train_share * total)
-    if min(num_train, num_test, total - num_train - num_test) < 1:
-        raise ValueError(
-            "The series must be long enough for training, validation and test windows; got "
-            f"{num_steps} steps with history_steps={history_steps} and "
-            f"horizon_steps={horizon_steps}. Use a longer series or shorter windows."
-        )
-    return Split(
-        range(num_train), range(num_train, total - num_test), range(total - num_test, total)
-    )
+__all__ = [
+    "Batch",
+    "Scaler",
+    "Split",
+    "SplitRule",
+    "Windows",
+    "split_dataset",
+    "split_name",
+    "split_windows",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +84,14 @@ class Batch(NamedTuple):
     """Windows ready for the model.
 
     Args:
-        values: Scaled history, 0 where missing.
-        observed: Where the history was observed.
+        values: Scaled history, 0 where missing: the channels of the target, then the covariates.
+            Where these are several, as many more say which were observed (1) and which not (0).
+        observed: Where at least one channel of the target was observed.
         time_of_day: Slot of the day of every step, history and horizon (`steps` of both).
         day_of_week: 0 = Monday, of every step.
+        year_share: Share of the year that is over at every step.
+        earlier: Scaled readings of the same channels some days before each step, lag after lag,
+            then as many flags that say which were observed; None without lags.
         target: Horizon in original units, NaN where missing; None where it is unknown.
     """
 
@@ -135,15 +99,17 @@ class Batch(NamedTuple):
     observed: Bool[Tensor, "batch history node"]
     time_of_day: Int[Tensor, "batch steps"]
     day_of_week: Int[Tensor, "batch steps"]
-    target: Float[Tensor, "batch horizon node"] | None = None
+    year_share: Float[Tensor, "batch steps"]
+    earlier: Float[Tensor, "batch steps node lag"] | None = None
+    target: Float[Tensor, "batch horizon node channel"] | None = None
 
 
 class _Rows(NamedTuple):
     """Readings of some time steps as the model wants them."""
 
-    readings: Float[Tensor, "steps node"]
+    target: Float[Tensor, "steps node channel"]
     observed: Bool[Tensor, "steps node"]
-    scaled: Float[Tensor, "steps node"]
+    values: Float[Tensor, "steps node channel"]
 
 
 class Windows:
@@ -157,6 +123,8 @@ class Windows:
         history_steps: Steps a window sees.
         horizon_steps: Steps a window forecasts.
         scaler: Z-score of the training part.
+        covariate_scalers: The same of each covariate.
+        lags: Steps back to earlier readings that a window sees, too, each at least the horizon.
         device: Where batches live.
 
     Raises:
@@ -171,6 +139,8 @@ class Windows:
         history_steps: int,
         horizon_steps: int,
         scaler: Scaler,
+        covariate_scalers: Sequence[Scaler] = (),
+        lags: Sequence[int] = (),
         device: torch.device | str = "cpu",
     ) -> None:
         check_dataset(dataset)
@@ -183,21 +153,37 @@ class Windows:
             )
         self.history_steps, self.horizon_steps = history_steps, horizon_steps
         self.times = pd.DatetimeIndex(dataset["time"].values)
-        self._scaler, self._device, self._target = scaler, device, dataset["target"]
-        self._whole = self._rows(self._target.values) if is_in_memory(self._target) else None
+        self._scaler, self._covariate_scalers = scaler, covariate_scalers
+        self._device, self._target = device, dataset["target"]
+        self._covariates = dataset["covariates"] if covariate_scalers else None
+        self._lags = torch.tensor(lags, dtype=torch.int64, device=device)
+        self._whole = self._rows(np.arange(num_steps)) if is_in_memory(self._target) else None
         self._calendar(steps_per_day(dataset), device)
 
-    def _rows(self, values: np.ndarray) -> _Rows:
-        readings = torch.from_numpy(values.astype(np.float32)).to(self._device)
-        scaled = torch.nan_to_num(self._scaler.transform(readings), nan=0.0)
-        return _Rows(readings, torch.isfinite(readings), scaled)
+    def _rows(self, steps: np.ndarray) -> _Rows:
+        target = self._read(self._target, steps)
+        target = target.unsqueeze(-1) if target.ndim == 2 else target
+        scaled = self._scaler.transform(target)
+        if self._covariates is not None:
+            covariates = self._read(self._covariates, steps).unbind(-1)
+            each = zip(self._covariate_scalers, covariates, strict=True)
+            scaled = torch.cat([scaled, *(s.transform(c)[..., None] for s, c in each)], dim=-1)
+        observed = torch.isfinite(scaled)
+        values = torch.nan_to_num(scaled, nan=0.0)
+        if values.shape[-1] > 1:
+            values = torch.cat([values, observed.to(values.dtype)], dim=-1)
+        return _Rows(target, observed[..., : target.shape[-1]].any(-1), values)
 
-    def _rows_of(self, steps: Int[Tensor, "batch steps"]) -> tuple[_Rows, Int[Tensor, "..."]]:
+    def _read(self, series: xr.DataArray, steps: np.ndarray) -> Tensor:
+        readings = read_steps(series, steps).astype(np.float32, copy=False)
+        return torch.from_numpy(readings).to(self._device)
+
+    def _rows_of(self, steps: Int[Tensor, "..."]) -> tuple[_Rows, Int[Tensor, "..."]]:
         """Give rows that hold some steps, and where in them each step is."""
         if self._whole is not None:
             return self._whole, steps
         needed, place = torch.unique(steps, return_inverse=True)
-        return self._rows(read_steps(self._target, needed.cpu().numpy())), place
+        return self._rows(needed.cpu().numpy()), place
 
     def _calendar(self, slots: int, device: torch.device | str) -> None:
         interval = self.times[1] - self.times[0]
@@ -207,6 +193,8 @@ class Windows:
         slot = np.floor(np.asarray(day_share) * slots + 1e-6).astype(np.int64) % slots
         self._time_of_day = torch.from_numpy(slot).to(device)
         self._day_of_week = torch.from_numpy(times.dayofweek.to_numpy().astype(np.int64)).to(device)
+        year = (times.dayofyear.to_numpy() - 1 + np.asarray(day_share)) / (365 + times.is_leap_year)
+        self._year_share = torch.from_numpy(year.astype(np.float32)).to(device)
 
     def batch(self, starts: Int[Tensor, " batch"] | list[int] | range) -> Batch:
         """Cut windows by the step at which their history starts.
@@ -224,9 +212,21 @@ class Windows:
         known = bool((steps[:, -1] < len(self.times)).all())
         rows, place = self._rows_of(steps if known else steps[:, :history])
         return Batch(
-            values=rows.scaled[place[:, :history]].unsqueeze(-1),
+            values=rows.values[place[:, :history]],
             observed=rows.observed[place[:, :history]],
             time_of_day=self._time_of_day[steps],
             day_of_week=self._day_of_week[steps],
-            target=rows.readings[place[:, history:]] if known else None,
+            year_share=self._year_share[steps],
+            earlier=self._earlier(steps) if len(self._lags) else None,
+            target=rows.target[place[:, history:]] if known else None,
         )
+
+    def _earlier(self, steps: Int[Tensor, "batch steps"]) -> Float[Tensor, "batch steps node lag"]:
+        """Give scaled target readings some lags before each step, and flags of the observed."""
+        then = steps[..., None] - self._lags  # (B, T + P, L)
+        rows, place = self._rows_of(then.clamp_min(0))
+        target = self._scaler.transform(rows.target[place])  # (B, T + P, L, N, C)
+        target = target.masked_fill((then < 0)[..., None, None], torch.nan)
+        target = target.permute(0, 1, 3, 2, 4).flatten(3)  # (B, T + P, N, L C)
+        observed = torch.isfinite(target)
+        return torch.cat([target.nan_to_num(0.0), observed.to(target.dtype)], dim=-1)

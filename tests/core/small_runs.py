@@ -122,7 +122,8 @@ def random_batch(
         observed=observed,
         time_of_day=torch.randint(288, steps, generator=generator),
         day_of_week=torch.randint(7, steps, generator=generator),
-        target=50 + 10 * torch.randn(windows, HORIZON, nodes, generator=generator),
+        year_share=torch.rand(steps, generator=generator),
+        target=50 + 10 * torch.randn(windows, HORIZON, nodes, 1, generator=generator),
     )
 
 

@@ -51,7 +51,7 @@ def test_windows_of_a_batch_do_not_mix(variant):
     model, batch = small_model(small_config(variant)).eval(), random_batch(windows=3)
     everything, _ = model(batch)
     for row in range(3):
-        alone, _ = model(type(batch)(*(part[row : row + 1] for part in batch)))
+        alone, _ = model(type(batch)(*(p if p is None else p[row : row + 1] for p in batch)))
         assert torch.allclose(alone[0], everything[row], atol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_one_place_has_nothing_to_align_with():
         STTrans(small_config().model, shape)
     alone = STTrans(small_config("no_alignment").model, shape)
     forecast, _ = alone(random_batch(nodes=1))
-    assert forecast.shape == (2, 6, 1)
+    assert forecast.shape == (2, 6, 1, 1)
     assert torch.isfinite(forecast).all()
 
 

@@ -129,5 +129,5 @@ def test_numbers_outside_the_sources_are_refused(removed, trained, series):
 def test_a_run_without_alignment_is_refused(series, tmp_path):
     config = small_config("no_alignment", train={"epochs": 1, "max_windows_per_epoch": 31})
     train(config, run_dir=tmp_path, dataset=series)
-    with pytest.raises(RunError, match="needs a model with cross-attention"):
+    with pytest.raises(RunError, match="needs an ST-Trans with cross-attention"):
         deletion_curve(load_run(tmp_path), series, _times(series, 60))

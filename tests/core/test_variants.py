@@ -16,7 +16,7 @@ from small_runs import (
 
 from sttrans_core.config import VARIANTS
 from sttrans_core.forecaster import load_run
-from sttrans_core.metrics import masked_mae
+from sttrans_core.metrics import masked_error
 from sttrans_core.model import STTrans
 from sttrans_core.runs import RunError
 from sttrans_core.schema import check_alignment
@@ -42,11 +42,12 @@ def test_forward_and_backward(variant, layers):
     for seed in range(3):  # what starts at zero may pass gradients on after the first step only
         batch = random_batch(windows=5, seed=seed)
         forecast, alignments = model(batch)
-        assert forecast.shape == (5, HORIZON, NODES)
+        assert forecast.shape == (5, HORIZON, NODES, 1)
         assert torch.isfinite(forecast).all()
         assert alignments == []
         optimizer.zero_grad()
-        masked_mae(forecast * 10 + 50, batch.target).backward()
+        total, _ = masked_error(forecast * 10 + 50, batch.target, kind="mae", spread=10.0)
+        total.backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
@@ -93,7 +94,9 @@ def test_saves_and_reloads_equal(variant, series, tmp_path):
     xr.testing.assert_identical(loaded.forecast(series), made.forecast(series))
     time = series["time"].values[50]
     if variant == "no_alignment":
-        sentence = r"model with cross-attention; got the variant 'no_alignment'.*Choose another run"
+        sentence = (
+            r"ST-Trans with cross-attention; got the run of 'no_alignment'.*Choose another run"
+        )
         with pytest.raises(RunError, match=sentence):
             loaded.align(series, time)
         return

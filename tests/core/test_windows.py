@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from small_runs import dataset_of, rhythm
 
-from sttrans_core.data.windows import Scaler, Windows, split_windows
+from sttrans_core.data.splits import split_windows
+from sttrans_core.data.windows import Scaler, Windows
 
 # The length of METR-LA: 119 days of 288 steps.
 METR_LA_STEPS = 119 * 288
@@ -99,17 +100,64 @@ def test_a_window_by_hand():
     assert batch.observed[1, 0].tolist() == [True, False]
     # Horizon: steps 3, 4, in original units.
     assert batch.target is not None
-    assert batch.target[0].tolist() == [[30.0, 31.0], [40.0, 41.0]]
+    assert batch.target[0, :, :, 0].tolist() == [[30.0, 31.0], [40.0, 41.0]]
     # 23:50 is slot 286 of 288; midnight starts Monday.
     assert batch.time_of_day[0].tolist() == [286, 287, 0, 1, 2]
     assert batch.day_of_week[0].tolist() == [6, 6, 0, 0, 0]
+    # The first Monday of 2024 begins after 7 of 366 days.
+    assert batch.year_share[0, 2].item() == pytest.approx(7 / 366)
+    assert batch.earlier is None
+
+
+def test_channels_come_before_covariates_and_flags():
+    # Two channels and one covariate at two places; z-scores (x - 10) / 2 and (x - 1) / 4.
+    values = np.arange(28.0).reshape(7, 2, 2)
+    values[0, 0, 0] = values[1, 1] = np.nan
+    wind = 1.0 + 4.0 * np.arange(14.0).reshape(7, 2, 1)
+    wind[2, 1] = np.nan
+    dataset = dataset_of(np.zeros((7, 2))).drop_vars("target")
+    dataset["target"] = (("time", "node", "channel"), values)
+    dataset["covariates"] = (("time", "node", "covariate"), wind)
+    dataset = dataset.assign_coords(channel=["in", "out"], covariate=["wind"])
+    windows = _windows(dataset, covariate_scalers=[Scaler(mean=1.0, std=4.0)])
+    batch = windows.batch([0])
+    # Readings 0 and 1 of the first place, then its wind; the reading 0 is missing.
+    assert batch.values[0, 0, 0].tolist() == [0.0, -4.5, 0.0, 0.0, 1.0, 1.0]
+    assert batch.values[0, 1, 1].tolist() == [0.0, 0.0, 3.0, 0.0, 0.0, 1.0]
+    assert batch.values[0, 2, 1].tolist() == [0.0, 0.5, 0.0, 1.0, 1.0, 0.0]
+    # A place counts as observed with one channel of its target; the wind alone is not enough.
+    assert batch.observed[0].tolist() == [[True, True], [True, False], [True, True]]
+    assert batch.target is not None
+    assert batch.target[0, 0].tolist() == [[12.0, 13.0], [14.0, 15.0]]
+
+
+def test_earlier_days_by_hand():
+    # Eight readings a day: 10 + 2 t at the first place; a day back is 8 steps, two are 16.
+    values = np.repeat(10.0 + 2.0 * np.arange(30)[:, None], 2, axis=1)
+    values[3, 1] = np.nan
+    dataset = dataset_of(values, interval="3h")
+    batch = _windows(dataset, lags=[8, 16]).batch([10, 25])
+    assert batch.earlier is not None
+    # Steps 10 to 14: z-score t - 8 of a day back; two days back only what the series holds.
+    assert batch.earlier[0, :, 0, 0].tolist() == [2.0, 3.0, 4.0, 5.0, 6.0]
+    assert batch.earlier[0, :, 0, 1].tolist() == [0.0] * 5
+    assert batch.earlier[0, :, 0, 2:].tolist() == [[1.0, 0.0]] * 5
+    # At the second place the step 3 is missing.
+    assert batch.earlier[0, :, 1, 0].tolist() == [2.0, 0.0, 4.0, 5.0, 6.0]
+    assert batch.earlier[0, 1, 1, 2] == 0.0
+    # A horizon that reaches the end of the series, and one beyond it.
+    assert batch.earlier[1, :, 0, 1].tolist() == [9.0, 10.0, 11.0, 12.0, 13.0]
+    beyond = _windows(dataset, lags=[8]).batch([27])
+    assert beyond.target is None
+    assert beyond.earlier is not None
+    assert beyond.earlier[0, :, 0, 0].tolist() == [19.0, 20.0, 21.0, 22.0, 23.0]
 
 
 def test_a_missing_target_stays_missing():
     values = np.arange(14.0).reshape(7, 2)
     values[4, 0] = np.nan
     target = _windows(dataset_of(values)).batch([0]).target
-    assert torch.isnan(target).tolist() == [[[False, False], [True, False]]]
+    assert torch.isnan(target).tolist() == [[[[False], [False]], [[True], [False]]]]
 
 
 def test_the_calendar_goes_on_where_the_series_ends():
@@ -133,8 +181,8 @@ def test_a_window_does_not_see_what_comes_after_it(start, seed):
     changed = dataset.copy(deep=True)
     future = np.random.default_rng(seed).normal(size=changed["target"][start + 3 :].shape)
     changed["target"][start + 3 :] = np.where(future > 1, np.nan, 1000 * future)
-    before, after = _windows(dataset).batch([start]), _windows(changed).batch([start])
-    for name in ("values", "observed", "time_of_day", "day_of_week"):
+    before, after = (_windows(each, lags=[2]).batch([start]) for each in (dataset, changed))
+    for name in ("values", "observed", "time_of_day", "day_of_week", "year_share", "earlier"):
         assert torch.equal(getattr(before, name), getattr(after, name))
 
 
