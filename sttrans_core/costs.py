@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from sttrans_core.alignment import Selection, SpatioTemporalAlignment, topk_alignment
 from sttrans_core.bench.cases import Case
 from sttrans_core.bench.measure import name_of, take_turns
-from sttrans_core.data.windows import split_windows
+from sttrans_core.data.splits import split_dataset
 from sttrans_core.forecaster import Forecaster
+from sttrans_core.model import STTrans
 from sttrans_core.relation import Geometry
 
 __all__ = ["AttentionShape", "alignment_flops", "dense_flops", "measure_costs"]
@@ -112,9 +113,9 @@ def measure_costs(
         RunError: The dataset does not fit the run.
     """
     config, device = forecaster.config.data, forecaster.device
-    test = split_windows(
-        dataset.sizes["time"], history_steps=config.history_steps,
-        horizon_steps=config.horizon_steps, split=config.split,
+    test = split_dataset(
+        dataset, history_steps=config.history_steps, horizon_steps=config.horizon_steps,
+        split=config.split,
     ).test  # fmt: skip
     batch = forecaster.windows(dataset).batch([test[0]])
     case = Case(
@@ -137,35 +138,29 @@ def measure_costs(
 
 
 def _attention(forecaster: Forecaster, case: Case) -> dict[str, int]:
-    layers = [
-        each for each in forecaster.model.modules() if isinstance(each, SpatioTemporalAlignment)
-    ]
-    if not layers:
+    model = forecaster.model
+    if not isinstance(model, STTrans):
         fused = _fused_flops(case)
         return {"attention_flops_measured": fused} if fused else {}
-    data, geometry = forecaster.config.data, forecaster.model.geometry
-    counted = measured = dense = 0
-    for layer in layers:
-        features = layer.position.features(geometry.classes)
-        nodes = len(forecaster.data.nodes)
-        shape = AttentionShape(
-            targets=nodes,
-            segments=forecaster.config.model.num_segments,
-            nodes=nodes,
-            history=data.history_steps,
-            width=layer.key.out_features,
-            heads=layer.num_heads,
-            features=features.shape[-1],
-            classes=len(features),
-        )
-        counted += alignment_flops(shape, layer.selection, geometry)
-        measured += _aligned_flops(shape, layer, geometry)
-        dense += dense_flops(shape)
-    return {
-        "attention_flops": counted,
-        "attention_flops_measured": measured,
-        "dense_flops": dense,
-    }
+    num_nodes, geometry = len(forecaster.data.nodes), model.geometry
+    counts = {"attention_flops": 0, "attention_flops_measured": 0, "dense_flops": 0}
+    for layer in model.modules():
+        if isinstance(layer, SpatioTemporalAlignment):
+            features = layer.position.features(geometry.classes)
+            shape = AttentionShape(
+                targets=num_nodes,
+                segments=len(model.segment),
+                nodes=num_nodes,
+                history=model.history_steps,
+                width=layer.key.out_features,
+                heads=layer.num_heads,
+                features=features.shape[-1],
+                classes=len(features),
+            )
+            counts["attention_flops"] += alignment_flops(shape, layer.selection, geometry)
+            counts["attention_flops_measured"] += _aligned_flops(shape, layer, geometry)
+            counts["dense_flops"] += dense_flops(shape)
+    return counts if counts["dense_flops"] else {}
 
 
 @torch.no_grad()

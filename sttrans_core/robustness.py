@@ -1,7 +1,7 @@
 """How forecasts suffer when what they see is damaged while the truth stays what it was."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -9,14 +9,15 @@ import xarray as xr
 from torch import Tensor
 
 from sttrans_core.baselines import HistoricalAverage, LastObserved, LastValue
-from sttrans_core.data.windows import Split, split_windows
+from sttrans_core.data.splits import split_dataset, split_name
 from sttrans_core.forecaster import Forecaster, windows_at_once
+from sttrans_core.grid import as_nodes, is_grid
 from sttrans_core.metrics import ErrorSums
 from sttrans_core.schema import interval_of
 from sttrans_core.scores import write_table
-from sttrans_core.slabs import is_in_memory
+from sttrans_core.slabs import is_in_memory, read_steps
 
-__all__ = ["CORRUPTIONS", "corrupt", "evaluate_robustness", "robustness_lines"]
+__all__ = ["CORRUPTIONS", "corrupt", "evaluate_robustness", "fits_memory", "robustness_lines"]
 
 Corruption = Literal["missing", "outage", "noise"]
 CORRUPTIONS: dict[str, str] = {
@@ -27,6 +28,7 @@ CORRUPTIONS: dict[str, str] = {
 }
 MISSING_SHARE = 0.2
 SNR_DB = 10.0
+MOST_READINGS = 1 << 28  # 1 GB in single precision
 
 
 def corrupt(
@@ -102,67 +104,58 @@ def evaluate_robustness(
 
     Args:
         forecaster: A trained model.
-        dataset: The series it was trained on, in memory.
+        dataset: The series it was trained on.
         seeds: Damages are drawn anew for each, and errors pooled.
         write: Also write `robustness.csv` into the run folder.
 
     Returns:
-        `mae` and `rmse` in original units over (model, corruption, horizon); a `corruption` is one
-        of `CORRUPTIONS`. What counts is the growth against `clean`.
+        `mae` and `rmse` in original units over (model, corruption, horizon), as `evaluate` defines
+        them; a `corruption` is one of `CORRUPTIONS`. What counts is the growth against `clean`.
 
     Raises:
         RunError: The dataset does not fit the run.
-        ValueError: There is no seed, or the dataset lies in a store.
+        ValueError: There is no seed, or the readings do not fit the memory.
     """
     if len(seeds) == 0:
         raise ValueError("There must be a seed to draw damages by; got none. Pass seeds=(0,).")
-    data, clean = forecaster.config.data, forecaster.windows(dataset)
-    parts = split_windows(
-        dataset.sizes["time"], history_steps=data.history_steps,
-        horizon_steps=data.horizon_steps, split=data.split,
+    if not fits_memory(dataset):
+        raise ValueError(
+            f"Robustness must be measured on readings that fit the memory; got "
+            f"{dataset['target'].size:,} of them. Pass a part of the series."
+        )
+    data = forecaster.config.data
+    parts = split_dataset(
+        dataset, history_steps=data.history_steps, horizon_steps=data.horizon_steps,
+        split=data.split,
     )  # fmt: skip
-    scores: dict[str, dict[str, dict[str, Tensor]]] = {}
-    for kind in CORRUPTIONS:
-        sums: dict[str, ErrorSums] = {}
-        for seed in seeds if kind != "clean" else seeds[:1]:
-            seen = dataset if kind == "clean" else corrupt(
-                dataset, kind, std=forecaster.data.scaler.std, block_steps=data.history_steps,
-                first_step=parts.test.start, seed=seed,
-            )  # fmt: skip # type: ignore[arg-type]
-            for name, predict in _models(forecaster, seen, parts).items():
-                each = sums.setdefault(name, ErrorSums())
-                size = windows_at_once(dataset.sizes["node"])
-                for first in range(0, len(parts.test), size):
-                    starts = np.asarray(parts.test[first : first + size])
-                    each.update(predict(starts), clean.batch(torch.from_numpy(starts)).target.cpu())
-        for name, each in sums.items():
-            scores.setdefault(name, {})[kind] = each.scores()
-    minutes = interval_of(dataset).total_seconds() / 60
-    steps = np.arange(1, data.horizon_steps + 1)
-    result = xr.Dataset(
-        {
-            metric: (
-                ("model", "corruption", "horizon"),
-                np.stack([
-                    [kinds[kind][metric].numpy() for kind in CORRUPTIONS]
-                    for kinds in scores.values()
-                ]),
-            )
-            for metric in ("mae", "rmse")
-        },
-        coords={
-            "model": list(scores),
-            "corruption": list(CORRUPTIONS),
-            "horizon": steps,
-            "lead_minutes": ("horizon", minutes * steps),
-        },
-        attrs={
-            **{name: dataset.attrs[name] for name in ("units", "title", "source", "synthetic")},
-            "protocol": f"{data.split} split, test part, {len(parts.test)} windows, histories "
-            f"damaged ({', '.join(CORRUPTIONS[kind] for kind in get_args(Corruption))}), seeds "
-            f"{', '.join(map(str, seeds))}",
-        },
-    )  # fmt: skip
+    on_grid, nodes = is_grid(dataset), as_nodes(dataset)
+    nodes = nodes.assign(target=nodes["target"].compute())
+    errors: dict[tuple[str, str], ErrorSums] = {}  # by corruption and model
+    for corruption in CORRUPTIONS:
+        for seed in seeds if corruption != "clean" else seeds[:1]:
+            seen = nodes
+            if corruption != "clean":
+                seen = corrupt(
+                    nodes, corruption, std=forecaster.data.scaler.std, seed=seed,  # type: ignore[arg-type]
+                    block_steps=data.history_steps, first_step=parts.test.start,
+                )  # fmt: skip
+            baselines = [
+                kind(seen, num_train_steps=len(parts.train) + data.history_steps - 1)
+                for kind in (LastValue, LastObserved, HistoricalAverage)
+                if not (on_grid and kind is LastValue)
+            ]
+            for model, forecast, target in _forecasts(
+                forecaster, seen, nodes, parts.test, baselines
+            ):
+                if (corruption, model) not in errors:
+                    errors[corruption, model] = ErrorSums(weight=forecaster.data.node_weight())
+                errors[corruption, model].update(forecast, target)
+    result = _label(errors, dataset, data.horizon_steps)
+    damages = ", ".join(CORRUPTIONS[kind] for kind in get_args(Corruption))
+    result.attrs["protocol"] = (
+        f"{split_name(data.split)}, test part, {len(parts.test)} windows, histories damaged "
+        f"({damages}), seeds {', '.join(map(str, seeds))}"
+    )
     if write and forecaster.run_dir is not None:
         table = result.to_dataframe().reset_index()
         table["protocol"] = result.attrs["protocol"]
@@ -170,25 +163,67 @@ def evaluate_robustness(
     return result
 
 
-def _models(
-    forecaster: Forecaster, seen: xr.Dataset, parts: Split
-) -> dict[str, Callable[[np.ndarray], Tensor]]:
-    """Give what forecasts from the starts of windows; baselines are fitted to clean readings."""
-    data = forecaster.config.data
-    windows = forecaster.windows(seen)
+def _forecasts(
+    forecaster: Forecaster,
+    seen: xr.Dataset,
+    truth: xr.Dataset,
+    part: range,
+    baselines: Sequence[Any],
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Give what each model forecasts from damaged readings, batch by batch, and the truth."""
+    data, windows = forecaster.config.data, forecaster.windows(seen)
+    size = windows_at_once(truth.sizes["node"])
+    shape = (data.horizon_steps, truth.sizes["node"], truth.sizes.get("channel", 1))
 
-    def ours(starts: np.ndarray) -> Tensor:
-        return forecaster.predict(windows.batch(torch.from_numpy(starts))).cpu()
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, np.float32).reshape(-1, *shape))
 
-    models = {f"ST-Trans {forecaster.config.variant_name}": ours}
-    for kind in (LastValue, LastObserved, HistoricalAverage):
-        fitted = kind(seen, num_train_steps=len(parts.train) + data.history_steps - 1)
-        models[kind.label] = lambda starts, fitted=fitted: torch.from_numpy(
-            fitted.predict(
-                starts + data.history_steps - 1, horizon_steps=data.horizon_steps
-            ).astype(np.float32)
-        )
-    return models
+    for first in range(0, len(part), size):
+        starts = np.asarray(part[first : first + size])
+        origins = starts + data.history_steps - 1
+        ahead = origins[:, None] + np.arange(1, data.horizon_steps + 1)
+        target = tensor(read_steps(truth["target"], ahead))
+        batch = windows.batch(torch.from_numpy(starts))
+        yield forecaster.config.model_name, forecaster.predict(batch).cpu(), target
+        for each in baselines:
+            values = each.predict(origins, horizon_steps=data.horizon_steps)
+            yield each.label, tensor(values), target
+
+
+def _label(
+    errors: dict[tuple[str, str], ErrorSums], dataset: xr.Dataset, horizon_steps: int
+) -> xr.Dataset:
+    models = list(dict.fromkeys(model for _, model in errors))
+    scores = {key: each.scores() for key, each in errors.items()}
+    steps = np.arange(1, horizon_steps + 1)
+    minutes = interval_of(dataset).total_seconds() / 60
+    dims = ("model", "corruption", "horizon")
+    variables = {}
+    for metric in ("mae", "rmse"):
+        rows = [[scores[kind, model][metric].numpy() for kind in CORRUPTIONS] for model in models]
+        variables[metric] = (dims, np.array(rows))
+    return xr.Dataset(
+        variables,
+        coords={
+            "model": models,
+            "corruption": list(CORRUPTIONS),
+            "horizon": steps,
+            "lead_minutes": ("horizon", minutes * steps),
+        },
+        attrs={name: dataset.attrs[name] for name in ("units", "title", "source", "synthetic")},
+    )
+
+
+def fits_memory(dataset: xr.Dataset) -> bool:
+    """Say whether the readings of a dataset can be damaged, for which they must be in memory.
+
+    Args:
+        dataset: A labelled dataset.
+
+    Returns:
+        False for those of large grids.
+    """
+    return dataset["target"].size <= MOST_READINGS
 
 
 def robustness_lines(scores: xr.Dataset) -> str:

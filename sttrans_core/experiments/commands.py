@@ -1,6 +1,5 @@
 """The commands `sweep` and `tables`."""
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -170,3 +169,12 @@ def tables(
     ] = None,
 ) -> None:
     """Write the result tables of runs as CSV, Markdown and figures."""
+    from sttrans_core.experiments.records import read_runs
+    from sttrans_core.experiments.tables import LEADS, result_tables
+    from sttrans_core.experiments.writing import write_tables
+
+    records, unscored = read_runs(runs)
+    found = result_tables(records, unscored=unscored, leads=lead or LEADS)
+    written = write_tables(found, output)
+    typer.echo(f"{len(records)} runs, {len(unscored)} more that were not scored")
+    typer.echo(f"Wrote {', '.join(map(str, written))}")

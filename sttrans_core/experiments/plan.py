@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sttrans_core.config import ConfigError, ExperimentConfig
+from sttrans_core.config import ConfigError, ExperimentConfig, config_hash
 from sttrans_core.data import list_datasets
 from sttrans_core.data.saved import absolute_name, is_saved
 from sttrans_core.runs import RunError, RunFolder
+from sttrans_core.settings import BASELINE_NAMES
 
 __all__ = ["MODELS", "RunPlan", "experiment_for", "plan_runs", "stage_of"]
 
 OURS = "st-trans"
-MODELS = (OURS, "stid", "stgcn", "graph_wavenet", "stemgnn", "staeformer")
+MODELS = (OURS, *BASELINE_NAMES)
 Stage = Literal["new", "begun", "trained", "finished"]
 
 
@@ -53,19 +54,22 @@ def experiment_for(
         The configuration.
 
     Raises:
-        ConfigError: A name or a field is unknown, or a value is out of range.
+        ConfigError: A name or a field is unknown, a value is out of range, or a run would be
+            shared by processes.
     """
     if model not in MODELS:
         raise ConfigError(
             f"The model must be one of {', '.join(MODELS)}; got {model!r}. Choose one of them."
         )
     config = ExperimentConfig.preset(preset, dataset=absolute_name(dataset))
-    if model == OURS:
-        config = config.variant(variant)
-    else:
-        fields = {"model": {"baseline": model}, "preset_name": "published", "variant_name": model}
-        config = ExperimentConfig.parse({**config.model_dump(), **fields})
-    return config.replace(settings).replace({"train": {"seed": seed}})
+    config = config.variant(variant) if model == OURS else config.baseline(model)
+    config = config.replace(settings).replace({"train": {"seed": seed}})
+    if config.train.num_processes > 1:
+        raise ConfigError(
+            "A run of a sweep must have one process; got "
+            f"train.num_processes={config.train.num_processes}. Raise --threads, or use train."
+        )
+    return config
 
 
 def plan_runs(
@@ -147,12 +151,12 @@ def stage_of(folder: RunFolder, config: ExperimentConfig) -> Stage:
     """
     if not folder.holds("config.json"):
         return "new"
-    there = folder.config()
-    if there.hash != config.hash:
+    there = config_hash(folder.read_json("config.json"))  # as it was trained
+    if there != config.hash:
         raise RunError(
-            f"A run of a sweep must find its folder empty or with its own configuration; got "
-            f"{folder.path} with {there.hash} instead of {config.hash}. Choose another --output, "
-            "or the settings of that run."
+            "A run of a sweep must find its folder empty or with its own configuration; got "
+            f"{folder.path} with {there} instead of {config.hash}. Choose another --output, or the "
+            "settings of that run."
         )
     if not folder.holds("data.json"):  # killed between the first two files
         return "new"

@@ -138,10 +138,9 @@ def progress_lines(progress: Progress) -> list[str]:
     count = {state: sum(each.state == state for each in ended) for state in ("finished", "failed")}
     total = len(ended) + len(progress.running) + progress.num_waiting
     failed = f", {count['failed']} failed" if count["failed"] else ""
-    lines = [
-        f"{count['finished']} of {total} runs finished{failed}, {len(progress.running)} running, "
-        f"{progress.num_waiting} waiting, {_left(progress.eta_seconds)}"
-    ]
+    counts = f"{len(progress.running)} running, {progress.num_waiting} waiting"
+    finished = f"{count['finished']} of {total} runs finished{failed}"
+    lines = [f"{finished}, {counts}, {_left(progress.eta_seconds)}"]
     for each in progress.running:
         epochs = f"  epoch {each.epoch} of {each.epochs}" if each.epochs else ""
         left = f", {_left(each.eta_seconds)}" if each.eta_seconds is not None else ""

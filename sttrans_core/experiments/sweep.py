@@ -210,7 +210,7 @@ def _client(
 ) -> Iterator[Any]:
     """Give a client of the scheduler, or of a cluster that ends with this block."""
     try:
-        import dask
+        from dask import config
         from dask.system import CPU_COUNT
         from distributed import Client, LocalCluster
     except ImportError as error:
@@ -222,13 +222,16 @@ def _client(
         with _connected(scheduler) as client:
             yield client
         return
-    has_gpu = torch.cuda.is_available()
-    usual = 1 if has_gpu else max(1, CPU_COUNT // threads)
-    # Runs compute in a thread of their worker, which gets its memory from an arena that is as fast
-    # as that of the main thread only if it is the same.
-    environment = {"distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1}
+    usual = 1 if torch.cuda.is_available() else max(1, CPU_COUNT // threads)
+    environment = {
+        "OMP_NUM_THREADS": threads,
+        "NUMBA_NUM_THREADS": threads,
+        # A run computes in a thread of its worker. Large arrays are slow there unless the thread
+        # shares the memory of the main one.
+        "MALLOC_ARENA_MAX": 1,
+    }
     with (
-        dask.config.set(environment),
+        config.set({"distributed.nanny.pre-spawn-environ": environment}),
         LocalCluster(
             n_workers=min(workers or usual, num_runs), threads_per_worker=1, memory_limit=0,
             dashboard_address=None, silence_logs=logging.CRITICAL,
@@ -243,7 +246,7 @@ def _client(
 @contextmanager
 def _connected(scheduler: str) -> Iterator[Any]:
     from distributed import Client
-    from distributed.comm import connect
+    from distributed.comm.core import connect
 
     async def knock() -> None:
         comm = await connect(scheduler)
@@ -261,7 +264,7 @@ def _connected(scheduler: str) -> Iterator[Any]:
             "out to use this machine."
         ) from error
     with client:
-        threads = client.nthreads()
+        threads = dict(client.nthreads())
         if not threads or max(threads.values()) > 1:
             most = max(threads.values(), default=0)
             raise ValueError(

@@ -47,17 +47,15 @@ def run_on_worker(
     Raises:
         Exception: Whatever the run raises; dask carries it to the sweep.
     """
-    import numba
     from distributed import Event
 
-    torch.set_num_threads(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(threads)  # which compiled loops follow
     event, asked, answer = Event(stop), 0.0, False
 
     def should_stop() -> bool:
         nonlocal asked, answer
         if time.monotonic() - asked > ASK_SECONDS:
-            asked, answer = time.monotonic(), event.is_set()
+            asked, answer = time.monotonic(), bool(event.is_set())
         return answer
 
     return perform(config, Path(path), robustness=robustness, should_stop=should_stop)
@@ -88,7 +86,7 @@ def perform(
     """
     from sttrans_core.data import load_dataset
     from sttrans_core.evaluation import evaluate, evaluate_hits
-    from sttrans_core.robustness import evaluate_robustness
+    from sttrans_core.robustness import evaluate_robustness, fits_memory
 
     folder = RunFolder(path)
     with _alone(folder):
@@ -102,6 +100,7 @@ def perform(
             if folder.read_json("status.json")["state"] == "stopped":
                 return "stopped"
         forecaster = load_run(path, device=config.train.device)
+        robustness = robustness and fits_memory(dataset)
         scoring = [
             lambda: folder.write_json("cost.json", _costs(forecaster, dataset) | memory),
             lambda: evaluate_hits(forecaster, dataset, write=True),

@@ -209,7 +209,9 @@ def test_a_scheduler_that_nobody_runs_is_refused(monkeypatch, capsys, tmp_path):
     for wrong in (address, "http://127.0.0.1:8786", "nowhere"):
         options = ("--output", tmp_path / "sweep", "--scheduler", wrong)
         line = refused(monkeypatch, capsys, "sweep", *options)
-        assert f"--scheduler must be the address of a dask scheduler that runs; got {wrong!r}" in line
+        assert (
+            f"--scheduler must be the address of a dask scheduler that runs; got {wrong!r}" in line
+        )
         assert line.endswith("or leave --scheduler out to use this machine.")
 
 
@@ -218,9 +220,14 @@ def test_a_scheduler_without_workers_is_refused(dataset, tmp_path):
 
     with (
         LocalCluster(
-            n_workers=0, processes=False, dashboard_address=None, protocol="tcp",
+            n_workers=0,
+            processes=False,
+            dashboard_address=None,
+            protocol="tcp",
             scheduler_kwargs=NO_PAGE,
         ) as empty,
-        pytest.raises(ValueError, match=r"workers of one thread each.*; got 0 workers\. Start some"),
+        pytest.raises(
+            ValueError, match=r"workers of one thread each.*; got 0 workers\. Start some"
+        ),
     ):
         run_sweep(small_plans(dataset), tmp_path, scheduler=empty.scheduler_address)
