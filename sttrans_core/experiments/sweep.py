@@ -70,8 +70,8 @@ def run_sweep(
         ValueError: A number is below 1, or the scheduler does not suit.
         ImportError: dask.distributed is not installed.
     """
-    for name, number in (("workers", workers or 1), ("threads", threads)):
-        if number < 1:
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number is not None and number < 1:
             raise ValueError(f"--{name} must be at least 1; got {number}. Raise it.")
     output = Path(output).absolute()
     done = {

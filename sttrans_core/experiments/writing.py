@@ -24,11 +24,10 @@ def write_tables(tables: list[ResultTable], output: Path) -> list[Path]:
         The files.
 
     Raises:
-        RunError: The folder cannot be written.
+        OSError: The folder cannot be written.
     """
-    folder = RunFolder(output)
-    folder.create()
-    written = []
+    output.mkdir(parents=True, exist_ok=True)
+    folder, written = RunFolder(output), []
     for table in tables:
         write_table(table.frame, output / f"{table.name}.csv")
         folder.write_text(f"{table.name}.md", to_markdown(table))

@@ -43,10 +43,6 @@ def scheduler():
         yield cluster.scheduler_address
 
 
-def _states(outcomes: list[Outcome]) -> dict[str, str]:
-    return {each.name: each.state for each in outcomes}
-
-
 def _status(path: Path) -> dict:
     try:
         return json.loads((path / "status.json").read_text())
@@ -144,20 +140,31 @@ def test_a_run_goes_on_when_its_worker_dies(dataset, tmp_path, scheduler):
     assert [row["epoch"] for row in RunFolder(tmp_path / FULL).history()] == list(range(1, 41))
 
 
-def test_a_run_that_kills_its_workers_is_given_up(dataset, tmp_path):
-    def kill(_):
-        status = _status(tmp_path / FULL)
-        if status.get("state") == "running" and psutil.pid_exists(status["pid"]):
-            os.kill(status["pid"], signal.SIGKILL)
+def test_a_run_that_kills_its_workers_is_given_up(dataset, tmp_path, monkeypatch):
+    def work(config, path, **options):  # what real training would do, but at once
+        if path.endswith(FULL):
+            os.kill(os.getpid(), signal.SIGKILL)
+        Path(path).mkdir(parents=True)
+        Path(path, "scores.csv").touch()
+        return "finished"
 
-    plans = small_plans(dataset, epochs=40, variants=("full", "no_gate"))
-    failed, good = run_sweep(
-        plans, tmp_path, workers=1, deaths=0, on_progress=kill, robustness=False
-    )
+    monkeypatch.setattr("sttrans_core.experiments.sweep.run_on_worker", work)
+    plans = small_plans(dataset, variants=("full", "no_gate"))
+    failed, good = run_sweep(plans, tmp_path, workers=1, deaths=1)
     assert (failed.state, good.state) == ("failed", "finished")
     assert failed.reason.startswith(
-        "A run must leave its worker alive; got 1 that died, perhaps for lack of memory."
+        "A run must leave its worker alive; got 2 that died, perhaps for lack of memory."
     )
+
+
+def test_a_run_that_leaves_nothing_behind_is_told(dataset, tmp_path, scheduler, monkeypatch):
+    # As with workers on a machine that does not share the folder.
+    monkeypatch.setattr(
+        "sttrans_core.experiments.sweep.run_on_worker", lambda *_, **__: "finished"
+    )
+    (failed,) = run_sweep(small_plans(dataset), tmp_path, scheduler=scheduler)
+    assert failed.state == "failed"
+    assert "Workers must write where the sweep reads; got nothing in" in failed.reason
 
 
 def test_a_sweep_that_is_asked_to_stop_leaves_runs_that_can_go_on(dataset, tmp_path, scheduler):
@@ -167,7 +174,7 @@ def test_a_sweep_that_is_asked_to_stop_leaves_runs_that_can_go_on(dataset, tmp_p
         return _status(tmp_path / FULL).get("epoch", 0) >= 1
 
     outcomes = run_sweep(plans, tmp_path, scheduler=scheduler, should_stop=has_begun)
-    assert _states(outcomes) == {FULL: "stopped", GATE: "waiting"}
+    assert [(each.name, each.state) for each in outcomes] == [(FULL, "stopped"), (GATE, "waiting")]
     assert _status(tmp_path / FULL)["state"] == "stopped"
     assert not (tmp_path / GATE).exists()
 
