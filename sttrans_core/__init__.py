@@ -16,6 +16,7 @@ from sttrans_core.config import (
 )
 from sttrans_core.data import (
     data_card,
+    from_grid,
     from_table,
     list_datasets,
     load_dataset,
@@ -23,11 +24,17 @@ from sttrans_core.data import (
     load_zones,
 )
 from sttrans_core.data.simulate import simulate_freeway
+from sttrans_core.data.simulate_weather import simulate_weather
 from sttrans_core.evaluation import evaluate, evaluate_baselines
 from sttrans_core.export import export_forecaster
 from sttrans_core.forecaster import Forecaster, load_run
 from sttrans_core.pretrained import list_pretrained, load_pretrained
-from sttrans_core.quality import deletion_curve
+from sttrans_core.quality import (
+    alignment_stability,
+    deletion_curve,
+    evaluate_quality,
+    insertion_curve,
+)
 from sttrans_core.runs import RunError
 from sttrans_core.schema import SchemaError, check_alignment, check_dataset, check_forecast
 from sttrans_core.training import train
@@ -46,6 +53,7 @@ __all__ = [
     "SchemaError",
     "Selection",
     "TrainConfig",
+    "alignment_stability",
     "check_alignment",
     "check_dataset",
     "check_forecast",
@@ -53,9 +61,12 @@ __all__ = [
     "deletion_curve",
     "evaluate",
     "evaluate_baselines",
+    "evaluate_quality",
     "export_forecaster",
+    "from_grid",
     "from_table",
     "hit_rate",
+    "insertion_curve",
     "list_datasets",
     "list_pretrained",
     "load_dataset",
@@ -64,6 +75,7 @@ __all__ = [
     "load_trips",
     "load_zones",
     "simulate_freeway",
+    "simulate_weather",
     "topk_alignment",
     "train",
     "true_causes",

@@ -8,7 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from sttrans_core.cli_experiments import app as experiments_app
+from sttrans_core.cli_quality import app as quality_app
 from sttrans_core.cli_support import (
+    DataPath,
     Interrupted,
     StopOnSignal,
     check_output,
@@ -21,7 +24,6 @@ from sttrans_core.cli_support import (
     shell_command,
     write_netcdf,
 )
-from sttrans_core.experiments.commands import add_commands
 
 __all__ = ["main"]
 
@@ -32,16 +34,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-add_commands(app)
+app.add_typer(experiments_app)
+app.add_typer(quality_app)
 
-DataPath = Annotated[
-    Path | None,
-    typer.Option(
-        "--path",
-        help="File or folder of a registered dataset, else searched for; with a run on own "
-        "sensors, the new place of its .nc file or .zarr store.",
-    ),
-]
 RunDir = Annotated[Path, typer.Option("--run-dir", help="Folder of the run.")]
 Time = Annotated[
     str | None, typer.Option(help="Forecast origin, as in 2012-03-05T08:00; the last step.")

@@ -8,14 +8,16 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+import typer
 import xarray as xr
 
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.scores import shown_metrics
 
 __all__ = [
+    "DataPath",
     "Interrupted",
     "StopOnSignal",
     "check_output",
@@ -27,6 +29,15 @@ __all__ = [
     "score_lines",
     "shell_command",
     "write_netcdf",
+]
+
+DataPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--path",
+        help="File or folder of a registered dataset, else searched for; with a run on own "
+        "sensors, the new place of its .nc file or .zarr store.",
+    ),
 ]
 
 
@@ -255,9 +266,11 @@ def hit_lines(hits: Any) -> str:
     if hits is None or hits.num_scored == 0:
         return ""
     top = hits.by_regime.attrs["top"]
-    lines = [f"\nCongested targets with a true cause among their Top-{top}, of {hits.num_scored}"]
+    regime = str(hits.by_regime["regime"].values[0])
+    targets = f"{regime.capitalize()} targets"
+    lines = [f"\n{targets} with a true cause among their Top-{top}, of {hits.num_scored}"]
     for name, label in (("hit_rate", "alignment"), ("nearest", "nearest"), ("chance", "chance")):
-        each = hits.by_regime[name].sel(regime="congested").values
+        each = hits.by_regime[name].sel(regime=regime).values
         cells = "".join(f"{share:>8.1%}" for share in each)
         lines.append(f"{label:28}{getattr(hits, name):>8.1%}  by segment{cells}")
     return "\n".join(lines)

@@ -1,7 +1,5 @@
 """Tokens from readings, calendar, place and step."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,7 +10,7 @@ __all__ = ["CalendarEmbedding", "EarlierEmbedding", "SourceEmbedding"]
 
 
 class CalendarEmbedding(nn.Module):
-    """Learned embeddings of the time of day and, where the data can teach it, of week and year.
+    """Learned embeddings of the time of day and, where the data can teach it, the day of the week.
 
     Rows start at zero, so a slot that training never saw says nothing rather than noise.
 
@@ -20,33 +18,21 @@ class CalendarEmbedding(nn.Module):
         width: Channels of a token.
         steps_per_day: Slots of the day.
         has_weekday: Whether the training period covers weeks, so that weekdays can be learned.
-        has_season: Whether it covers most of a year, so that seasons can be learned.
     """
 
-    def __init__(
-        self, width: int, *, steps_per_day: int, has_weekday: bool, has_season: bool
-    ) -> None:
+    def __init__(self, width: int, *, steps_per_day: int, has_weekday: bool) -> None:
         super().__init__()
         self.time_of_day = nn.Embedding(steps_per_day, width)
         nn.init.zeros_(self.time_of_day.weight)
         self.day_of_week = nn.Embedding(7, width) if has_weekday else None
         if self.day_of_week is not None:
             nn.init.zeros_(self.day_of_week.weight)
-        self.season = nn.Linear(4, width, bias=False) if has_season else None
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch steps channel"]:
         """Embed the calendar of each step."""
         token = self.time_of_day(batch.time_of_day)
         if self.day_of_week is not None:
             token = token + self.day_of_week(batch.day_of_week)
-        if self.season is not None:
-            angle = (
-                2
-                * math.pi
-                * batch.year_share[..., None]
-                * torch.tensor([1.0, 2.0], device=token.device)
-            )
-            token = token + self.season(torch.cat([angle.sin(), angle.cos()], dim=-1))
         return token
 
 

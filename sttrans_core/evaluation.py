@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,16 @@ import xarray as xr
 from torch import Tensor
 
 from sttrans_core.baselines import HistoricalAverage, LastObserved, LastValue
+from sttrans_core.baselines.climatology import AnomalyPersistence, Climatology, covers_seasons
+from sttrans_core.baselines.seasonal import SeasonalNaive
+from sttrans_core.baselines.types import FittedBaseline
 from sttrans_core.config import DataConfig
 from sttrans_core.data.splits import Split, SplitRule, split_dataset, split_name
 from sttrans_core.forecaster import Forecaster, windows_at_once
 from sttrans_core.grid import as_nodes, is_grid
 from sttrans_core.metrics import METRICS, ErrorSums
 from sttrans_core.runs import fingerprint
-from sttrans_core.schema import check_dataset, interval_of
+from sttrans_core.schema import check_dataset, interval_of, steps_per_day
 from sttrans_core.scores import write_scores, write_table
 from sttrans_core.slabs import read_steps
 from sttrans_core.truth import HitRate, has_truth, hit_rate
@@ -194,14 +197,18 @@ def evaluate_baselines(
 
 def _fitted_baselines(
     dataset: xr.Dataset, *, num_train_steps: int, horizon_steps: int, on_grid: bool
-) -> Iterator[Any]:
+) -> Iterator[FittedBaseline]:
     """Give the baselines that such data is compared with."""
-    for kind in (
-        (LastObserved, HistoricalAverage)
-        if on_grid
-        else (LastValue, LastObserved, HistoricalAverage)
-    ):
+    has_seasons = on_grid and covers_seasons(dataset, num_train_steps)
+    kinds: list[type[FittedBaseline]] = [LastObserved] if on_grid else [LastValue, LastObserved]
+    kinds += [Climatology, AnomalyPersistence] if has_seasons else [HistoricalAverage]
+    for kind in kinds:
         yield kind(dataset, num_train_steps=num_train_steps)
+    if on_grid or pd.Timedelta("1D") % interval_of(dataset):
+        return
+    for days in (1, 7):
+        if horizon_steps <= days * steps_per_day(dataset) < num_train_steps:
+            yield SeasonalNaive(dataset, num_train_steps=num_train_steps, days=days)
 
 
 def evaluate_hits(
@@ -267,9 +274,12 @@ def _score(
     starts = np.asarray(getattr(parts, part), dtype=np.int64)
     origins = starts + history_steps - 1
     size = windows_at_once(dataset.sizes["node"])
+    num_train_steps = len(parts.train) + history_steps - 1
     weight, usual = None, None
     if on_grid:
         weight = torch.from_numpy(np.cos(np.radians(dataset["latitude"].values)))
+        if covers_seasons(dataset, num_train_steps):
+            usual = Climatology(dataset, num_train_steps=num_train_steps)
     num_channels = dataset.sizes.get("channel", 1)
     shape = (horizon_steps, dataset.sizes["node"], num_channels)
 

@@ -59,8 +59,8 @@ def export_forecaster(
 
     Raises:
         ValueError: The run is of a baseline, or needs more than readings of one quantity and the
-            time of day and week; the name ends otherwise, its folder is not there, `int8` is asked of `.pt2`, or
-            ONNX has no operation for a part of the model.
+            time of day and week; the name ends otherwise, its folder is not there, `int8` is asked
+            of `.pt2`, or ONNX has no operation for a part of the model.
         ImportError: The extra `onnx` is not installed.
         OSError: The file cannot be written.
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sttrans_core.baselines import build_baseline
+from sttrans_core.baselines.climatology import covers_seasons
 from sttrans_core.config import BaselineConfig, ExperimentConfig
 from sttrans_core.data.graph import adjacency_from_locations
 from sttrans_core.data.splits import Split, split_dataset
@@ -27,7 +28,6 @@ from sttrans_core.slabs import slabs
 __all__ = ["FittedData", "graph_of", "lags_of"]
 
 WEEKS_FOR_WEEKDAYS = 2
-DAYS_FOR_SEASONS = 300
 PLACE_DEGREES = 1e-4  # about 10 m
 _TUPLES = ("period", "channels", "covariates")
 
@@ -44,7 +44,7 @@ class FittedData:
             where the dataset has no directed adjacency.
         scaler: Z-score of the training part.
         has_weekday: Whether training covers enough weeks to learn weekdays.
-        has_season: Whether it covers enough of a year to learn seasons.
+        has_season: Whether it covers enough of a year to know seasons.
         steps_per_day: Slots of the time of day.
         fingerprint: Of readings, times and nodes.
         period: First and last time of the training part.
@@ -109,7 +109,7 @@ class FittedData:
             downstream=_downstream(dataset),
             scaler=Scaler.fit(dataset["target"][:seen]),
             has_weekday=times[-1] - times[0] >= pd.Timedelta(weeks=WEEKS_FOR_WEEKDAYS),
-            has_season=times[-1] - times[0] >= pd.Timedelta(days=DAYS_FOR_SEASONS),
+            has_season=covers_seasons(dataset, seen),
             steps_per_day=steps_per_day(dataset),
             fingerprint=fingerprint(dataset),
             period=(times[0].isoformat(), times[-1].isoformat()),
@@ -122,14 +122,14 @@ class FittedData:
         return fitted, split
 
     def build_model(
-        self, config: ExperimentConfig, *, adjacency: np.ndarray | None = None
+        self, config: ExperimentConfig, *, dataset: xr.Dataset | None = None
     ) -> nn.Module:
         """Build an untrained model for this data: an `STTrans`, or a baseline in its place.
 
         Args:
             config: The experiment.
-            adjacency: Edge weights (node, node) for a baseline; none where weights follow, which
-                hold what it makes of them.
+            dataset: The series of nodes, where the model is to be trained: a baseline takes its
+                graph from there, ours the climatology. Trained weights hold both.
 
         Returns:
             The model.
@@ -144,7 +144,7 @@ class FittedData:
                 history_steps=config.data.history_steps,
                 horizon_steps=config.data.horizon_steps,
                 steps_per_day=self.steps_per_day,
-                adjacency=np.zeros((num_nodes, num_nodes)) if adjacency is None else adjacency,
+                adjacency=np.zeros((num_nodes,) * 2) if dataset is None else graph_of(dataset),
                 has_weekday=self.has_weekday,
                 num_channels=num_channels,
                 num_covariates=num_inputs - num_channels,
@@ -162,7 +162,22 @@ class FittedData:
             num_lags=len(config.data.lag_days),
             downstream=np.array(self.downstream, dtype=np.int64).reshape(-1, 2),
         )
-        return STTrans(config.model, shape)
+        model = STTrans(config.model, shape)
+        if dataset is not None and model.cycle is not None:
+            model.cycle.fit(dataset, self.scaler, num_train_steps=self.num_train_steps(dataset))
+        return model
+
+    def num_train_steps(self, dataset: xr.Dataset) -> int:
+        """Count the steps of a series that training saw as history.
+
+        Args:
+            dataset: The series of the training.
+
+        Returns:
+            Steps from its start on.
+        """
+        times = pd.DatetimeIndex(dataset["time"].values)
+        return int(times.searchsorted(pd.Timestamp(self.period[1]))) + 1
 
     def windows(
         self, dataset: xr.Dataset, config: ExperimentConfig, *, device: torch.device | str

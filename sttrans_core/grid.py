@@ -123,9 +123,6 @@ def as_grid(labelled: Labelled, *, like: xr.Dataset) -> Labelled:
 
     Raises:
         ValueError: `like` is no grid, or the nodes are not all its cells in order.
-
-    Example:
-        >>> forecast = as_grid(forecaster.forecast(as_nodes(grid)), like=grid)  # doctest: +SKIP
     """
     if not is_grid(like):
         raise ValueError(

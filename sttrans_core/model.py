@@ -19,6 +19,7 @@ from sttrans_core.embedding import CalendarEmbedding, EarlierEmbedding, SourceEm
 from sttrans_core.encoder import EncoderLayer
 from sttrans_core.fusion import DynamicValues, SpatioTemporalFusion, StaticValues
 from sttrans_core.relation import Geometry
+from sttrans_core.seasons import SeasonalCycle
 
 __all__ = ["DataShape", "DecoderLayer", "STTrans", "forecast_of"]
 
@@ -34,7 +35,8 @@ class DataShape:
         horizon_steps: Steps that are forecast.
         steps_per_day: Slots of the time of day.
         has_weekday: Whether the training period covers weeks.
-        has_season: Whether it covers most of a year.
+        has_season: Whether it covers most of a year, so that departures from the climatology are
+            forecast.
         num_channels: Channels that are forecast.
         num_inputs: Channels of a window's values.
         num_lags: Earlier days that a window sees.
@@ -144,7 +146,15 @@ class STTrans(nn.Module):
             width,
             steps_per_day=shape.steps_per_day,
             has_weekday=shape.has_weekday,
-            has_season=shape.has_season,
+        )
+        self.cycle = (
+            SeasonalCycle(
+                num_nodes=num_nodes,
+                num_channels=shape.num_channels,
+                steps_per_day=shape.steps_per_day,
+            )
+            if shape.has_season
+            else None
         )
         self.embedding = SourceEmbedding(
             width,
@@ -203,6 +213,9 @@ class STTrans(nn.Module):
         Returns:
             The forecast in z-scores, and the alignments, outermost layer last.
         """
+        usual = None if self.cycle is None else self.cycle(batch)  # (B, T + P, N, C)
+        if usual is not None:
+            batch = self._less(batch, usual[:, : self.history_steps])
         asked = query_nodes
         if query_nodes is not None:
             query_nodes = whole_groups(self.geometry, selection or self.selection, query_nodes)
@@ -238,9 +251,11 @@ class STTrans(nn.Module):
             query, alignments = query[:, rows], [each.rows(rows) for each in alignments]
             query_nodes = asked
         steps = self.head(query).flatten(2).unflatten(2, (-1, self.num_channels))  # (B, Q, P, C)
-        last = self._last_observed(batch)  # (B, N, C)
-        last = last if query_nodes is None else last[:, query_nodes]
-        return last[:, None] + steps.transpose(1, 2), alignments
+        start = self._last_observed(batch)[:, None]  # (B, 1, N, C)
+        if usual is not None:
+            start = start + usual[:, self.history_steps :]  # (B, P, N, C)
+        start = start if query_nodes is None else start[:, :, query_nodes]
+        return start + steps.transpose(1, 2), alignments
 
     def _queries(
         self,
@@ -253,12 +268,21 @@ class STTrans(nn.Module):
         when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
         return self.history(own.flatten(2))[:, :, None] + when[:, None]
 
+    def _less(self, batch: Batch, usual: Float[Tensor, "batch history node channel"]) -> Batch:
+        """Take what is usual off the target's channels of the history, where it was observed."""
+        channels, several = self.num_channels, batch.values.shape[-1] > 1
+        first_flag = batch.values.shape[-1] // 2
+        seen = batch.values[..., first_flag : first_flag + channels] if several else 1.0
+        target = (batch.values[..., :channels] - usual * seen) * batch.observed[..., None]
+        return batch._replace(values=torch.cat([target, batch.values[..., channels:]], dim=-1))
+
     def _last_observed(self, batch: Batch) -> Float[Tensor, "batch node channel"]:
         """Give the newest observed target in z-scores; 0, the mean, where there is none."""
         steps = torch.arange(1, self.history_steps + 1, device=batch.observed.device)
         newest = (batch.observed * steps[:, None]).argmax(1)  # (B, N)
         target = batch.values[..., : self.num_channels]
-        return target.take_along_dim(newest[:, None, :, None], dim=1)[:, 0]
+        newest = newest[:, None, :, None].expand(-1, 1, -1, self.num_channels)
+        return target.gather(1, newest)[:, 0]
 
 
 def forecast_of(

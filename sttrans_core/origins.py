@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-__all__ = ["find_origins"]
+from sttrans_core.config import DataConfig
+from sttrans_core.data.splits import split_dataset
+
+__all__ = ["find_origins", "spread_origins"]
 
 
 def find_origins(
@@ -45,6 +48,47 @@ def find_origins(
     for index in np.flatnonzero(steps < history_steps - 1)[:1]:
         _refuse(given[index], stamps[index], known, history_steps, dataset.attrs["interval"])
     return steps
+
+
+def spread_origins(
+    dataset: xr.Dataset,
+    data: DataConfig,
+    *,
+    part: Literal["train", "validation", "test"] = "test",
+    num_origins: int,
+) -> np.ndarray:
+    """Give forecast origins spread evenly over a part of a series, its first and last included.
+
+    Args:
+        dataset: A labelled dataset.
+        data: How it is cut into windows.
+        part: Which windows: `train`, `validation` or `test`.
+        num_origins: Origins, at most; fewer where the part has fewer windows.
+
+    Returns:
+        Times of the dataset.
+
+    Raises:
+        ValueError: `part` is none of its choices, `num_origins` is below 1, or the series is too
+            short for the windows.
+    """
+    if num_origins < 1:
+        raise ValueError(
+            f"num_origins must be at least 1; got {num_origins}. Look at one origin or more."
+        )
+    parts = split_dataset(
+        dataset,
+        history_steps=data.history_steps,
+        horizon_steps=data.horizon_steps,
+        split=data.split,
+    )
+    if part not in parts._fields:
+        raise ValueError(
+            f"part must be one of {', '.join(parts._fields)}; got {part!r}. Choose one of them."
+        )
+    starts = np.asarray(getattr(parts, part))
+    chosen = starts[np.unique(np.linspace(0, len(starts) - 1, num_origins).astype(int))]
+    return dataset["time"].values[chosen + data.history_steps - 1]
 
 
 def _time_stamp(time: Any, known: pd.DatetimeIndex) -> pd.Timestamp:

@@ -20,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sttrans_core.config import ExperimentConfig, config_hash
+from sttrans_core.grid import as_nodes
 from sttrans_core.slabs import slabs
 
 __all__ = ["RunError", "RunFolder", "fingerprint"]
@@ -33,12 +34,12 @@ def fingerprint(dataset: xr.Dataset) -> str:
     """Give sixteen characters that identify readings, times and nodes.
 
     Args:
-        dataset: A labelled dataset.
+        dataset: A labelled dataset of nodes or a grid.
 
     Returns:
         The start of a SHA-256 digest.
     """
-    digest = hashlib.sha256()
+    dataset, digest = as_nodes(dataset), hashlib.sha256()
     for slab in slabs(dataset["target"]):
         digest.update(np.ascontiguousarray(slab, dtype="<f4"))
     digest.update(dataset["time"].values.astype("datetime64[ns]").astype("<i8").tobytes())

@@ -28,6 +28,8 @@ class ConfigError(ValueError):
 
 
 class Section(BaseModel):
+    """Frozen fields; unknown ones and wrong types are told in one sentence."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     section: ClassVar[str] = ""
 

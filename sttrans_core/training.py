@@ -19,13 +19,13 @@ from sttrans_core.checkpoint import (
     refuse_another_run,
     save_checkpoint,
 )
-from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig
+from sttrans_core.config import ConfigError, ExperimentConfig
 from sttrans_core.conformal import conformal_bands
 from sttrans_core.data.saved import absolute_name
 from sttrans_core.data.splits import Split
 from sttrans_core.devices import keep_freed_memory
 from sttrans_core.disturbance import disturb
-from sttrans_core.fitted import FittedData, graph_of
+from sttrans_core.fitted import FittedData
 from sttrans_core.forecaster import Forecaster
 from sttrans_core.grid import as_nodes
 from sttrans_core.metrics import ErrorSums, masked_error
@@ -138,10 +138,7 @@ class _Trainer:
         self.processes = Processes(settings)
         self.fabric, self.is_first = self.processes.fabric, self.processes.rank == 0
         torch.manual_seed(settings.seed)
-        adjacency = None
-        if isinstance(config.model, BaselineConfig):
-            adjacency = graph_of(dataset)
-        model = fitted.build_model(config, adjacency=adjacency)
+        model = fitted.build_model(config, dataset=dataset)
         optimizer = torch.optim.AdamW(
             parameter_groups(model, settings.weight_decay), lr=settings.learning_rate
         )

@@ -8,19 +8,14 @@ import pandas as pd
 import xarray as xr
 from scipy.special import gammaln
 
-from sttrans_core.characteristics import (
-    Characteristics,
-    has_truth,
-    node_indices,
-    origin_index,
-    true_causes,
-)
+from sttrans_core.causes import has_truth, true_causes, truth_of
 from sttrans_core.geometry import haversine_km
+from sttrans_core.grid import as_nodes
+from sttrans_core.lines import node_indices, origin_index
 from sttrans_core.schema import check_alignment
 
 __all__ = ["HitRate", "has_truth", "hit_rate", "true_causes"]
 
-REGIMES = ("congested", "free")
 FIGURES = ("hit_rate", "chance", "nearest", "weight_share", "chance_share")
 
 
@@ -37,7 +32,8 @@ class HitRate(NamedTuple):
         chance_share: The same, expected at random.
         num_scored: Targets whose line passes an observed source in the history.
         num_targets: Targets in the regime asked for, scored or not.
-        by_regime: The same figures over (regime, segment).
+        by_regime: The same figures over (regime, segment): `congested` and `free` on a freeway,
+            `carried` for weather.
     """
 
     hit_rate: float
@@ -68,9 +64,10 @@ def hit_rate(
 
     Args:
         alignments: One or more alignments, each of one forecast origin.
-        dataset: The simulated dataset they were made from.
+        dataset: The simulated dataset they were made from, nodes or grid.
         top: Sources to look at per target, those of the largest weight.
-        congested_only: Leave targets in free traffic out of the totals; `by_regime` has them.
+        congested_only: On a freeway, leave targets in free traffic out of the totals; `by_regime`
+            has them.
         stay_in_regime: As in `true_causes`.
 
     Returns:
@@ -85,7 +82,8 @@ def hit_rate(
     several = [alignments] if isinstance(alignments, xr.Dataset) else list(alignments)
     if not several:
         raise ValueError("There must be an alignment to score; got none. Pass one or more.")
-    truth = Characteristics.of(dataset)
+    dataset = as_nodes(dataset)
+    truth = truth_of(dataset, stay_in_regime=stay_in_regime)
     away_km = _distances(dataset)
     observed = np.isfinite(dataset["target"].values)
     tables = []
@@ -106,13 +104,17 @@ def hit_rate(
                 origin=origin,
                 horizon_step=int(sum(ends)) // 2,
                 history_steps=history_steps,
-                stay_in_regime=stay_in_regime,
             )
             causes = truth.near(lines.node) & sources  # (Q, T, N)
             figures = _score(causes, sources.sum((1, 2)), best.segment(s), nearest)
-            table = pd.DataFrame({"segment": segment, "congested": lines.is_congested, **figures})
+            table = pd.DataFrame({"segment": segment, "regime": lines.regime, **figures})
             tables.append(table[lines.is_known])
-    return _summary(pd.concat(tables, ignore_index=True), top, congested_only, stay_in_regime)
+    table = pd.concat(tables, ignore_index=True)
+    by_regime = _by_regime(table, truth.regimes)
+    by_regime.attrs = {"top": top, "stay_in_regime": int(stay_in_regime)}
+    is_congested = table["regime"].to_numpy() == 0
+    in_total = is_congested | (not congested_only) | ("congested" not in truth.regimes)
+    return HitRate(by_regime=by_regime, **_means(table[in_total]))
 
 
 class _Sources(NamedTuple):
@@ -180,23 +182,23 @@ def _chance(num_causes: np.ndarray, num_sources: np.ndarray, num_drawn: int) -> 
     return 1 - np.where(others >= drawn, np.exp(log_missed), 0.0)
 
 
-def _summary(table: pd.DataFrame, top: int, congested_only: bool, stay_in_regime: bool) -> HitRate:
+def _by_regime(table: pd.DataFrame, regimes: tuple[str, ...]) -> xr.Dataset:
     segments = np.unique(table["segment"])
-    is_slow = table["congested"].to_numpy(bool)
     cells = [
-        [_means(table[of_regime & (table["segment"] == segment)]) for segment in segments]
-        for of_regime in (is_slow, ~is_slow)
+        [
+            _means(table[(table["regime"] == regime) & (table["segment"] == segment)])
+            for segment in segments
+        ]
+        for regime in range(len(regimes))
     ]
     names = (*FIGURES, "num_scored", "num_targets")
-    by_regime = xr.Dataset(
+    return xr.Dataset(
         {
             name: (("regime", "segment"), [[cell[name] for cell in line] for line in cells])
             for name in names
         },
-        coords={"regime": list(REGIMES), "segment": segments},
-        attrs={"top": top, "stay_in_regime": int(stay_in_regime)},
+        coords={"regime": list(regimes), "segment": segments},
     )
-    return HitRate(by_regime=by_regime, **_means(table[is_slow] if congested_only else table))
 
 
 def _means(table: pd.DataFrame) -> dict[str, float | int]:

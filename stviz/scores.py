@@ -87,14 +87,15 @@ def plot_deletion(
     width: int | None = 620,
     height: int | None = 320,
 ) -> hv.Overlay:
-    """Draw how the forecast suffers as its sources are removed, in several orders.
+    """Draw how the forecast suffers as its sources are removed or revealed, in several orders.
 
     If the alignment tells the truth, removing the sources it names first hurts sooner than
-    removing sources at random.
+    removing sources at random, and revealing them helps sooner.
 
     Args:
         curve: `error(order, removed)` with the coordinate `removed` (number of sources) and
-            perhaps `spread(order, removed)`; attributes `units` and `title`.
+            perhaps `spread(order, removed)`, or the same over `revealed`; attributes `units` and
+            `title`.
         theme: "light", "dark" or a `Theme`.
         width: Pixels; None fills the place where the figure is put.
         height: Pixels; None fills.
@@ -106,39 +107,41 @@ def plot_deletion(
         ValueError: `error` is absent or has other dims.
     """
     colors = get_theme(theme)
-    if "error" not in curve or set(curve["error"].dims) != {"order", "removed"}:
+    along = "revealed" if "revealed" in curve.dims else "removed"
+    if "error" not in curve or set(curve["error"].dims) != {"order", along}:
         raise ValueError(
-            "A deletion curve must hold 'error' over ('order', 'removed'); got "
+            f"A deletion curve must hold 'error' over ('order', '{along}'); got "
             f"{ {str(k): v.dims for k, v in curve.data_vars.items()} }. Rename its variables."
         )
     units = curve.attrs.get("units", "")
     label = f"error (MAE, {units})" if units else "error (MAE)"
-    removed = curve["removed"].values
+    number = curve[along].values
+    side = "above" if along == "removed" else "below"
     layers = []
     for index, order in enumerate(curve["order"].values.tolist()):
         color = colors.categories[index % len(colors.categories)]
         error = curve["error"].sel(order=order).values.astype(float)
         if "spread" in curve:
             spread = curve["spread"].sel(order=order).values.astype(float)
-            band = hv.Area((removed, error - spread, error + spread), "removed", ["low", "high"])
+            band = hv.Area((number, error - spread, error + spread), along, ["low", "high"])
             layers.append(options(band, color=color, alpha=0.15, line_alpha=0.0))
         layers += _line_and_dots(
-            removed,
+            number,
             error,
             label=str(order),
             color=color,
             width=2.2,
-            tips=[("order", "@name"), ("removed", "@x"), ("error", f"@y{{0.00}} {units}")],
+            tips=[("order", "@name"), (along, "@x"), ("error", f"@y{{0.00}} {units}")],
         )
     return finish(
         hv.Overlay(layers),
-        title=mark_simulated("Error as sources are removed: does the alignment matter?", curve),
-        subtitle="a curve above 'random' names sources that the forecast really uses",
+        title=mark_simulated(f"Error as sources are {along}: does the alignment matter?", curve),
+        subtitle=f"a curve {side} 'random' names sources that the forecast really uses",
         credit=_credit(curve),
         theme=colors,
         width=width,
         height=height,
-        xlabel="sources removed",
+        xlabel=f"sources {along}",
         ylabel=label,
         show_grid=True,
         padding=(0.03, 0.08),

@@ -38,6 +38,8 @@ GLOSSARY = {
     "ring": "distances that relation features are centred on",
     "feature": "features of a relation",
     "steps": "observed or forecast steps, where both may come",
+    "lag": "values of earlier days at a step, and flags of the observed",
+    "term": "waves of the year and the day that a climatology is made of",
     "dim": "width of a query or key",
     "value_dim": "width of a value",
     "relation_dim": "width of an encoded relation",

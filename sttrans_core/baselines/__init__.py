@@ -1,17 +1,39 @@
 """What a forecast must beat."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from jaxtyping import Float
 from torch import nn
 
+from sttrans_core.baselines.arima import ARIMA
+from sttrans_core.baselines.climatology import AnomalyPersistence, Climatology, covers_seasons
 from sttrans_core.baselines.graph_wavenet import GraphWaveNet
 from sttrans_core.baselines.naive import HistoricalAverage, LastObserved, LastValue
+from sttrans_core.baselines.ridge import Ridge
+from sttrans_core.baselines.seasonal import SeasonalNaive
 from sttrans_core.baselines.staeformer import STAEformer
 from sttrans_core.baselines.stemgnn import StemGNN
 from sttrans_core.baselines.stgcn import STGCN
 from sttrans_core.baselines.stid import STID
+from sttrans_core.baselines.types import FittedBaseline
 
-__all__ = ["TRAINED", "HistoricalAverage", "LastObserved", "LastValue", "build_baseline"]
+__all__ = [
+    "ARIMA",
+    "FITTED",
+    "TRAINED",
+    "AnomalyPersistence",
+    "Climatology",
+    "FittedBaseline",
+    "HistoricalAverage",
+    "LastObserved",
+    "LastValue",
+    "Ridge",
+    "SeasonalNaive",
+    "build_baseline",
+    "covers_seasons",
+]
 
 # Trained by gradient descent, by the name that a configuration gives them.
 TRAINED: dict[str, type[nn.Module]] = {
@@ -20,6 +42,19 @@ TRAINED: dict[str, type[nn.Module]] = {
     "graph_wavenet": GraphWaveNet,
     "stemgnn": StemGNN,
     "staeformer": STAEformer,
+}
+# Fitted or merely looked up: each is called with a dataset and `num_train_steps`, the ridge with
+# `horizon_steps`, too, where that is above 12.
+FITTED: dict[str, Callable[..., FittedBaseline]] = {
+    "last_value": LastValue,
+    "last_observed": LastObserved,
+    "historical_average": HistoricalAverage,
+    "same_time_yesterday": partial(SeasonalNaive, days=1),
+    "same_time_last_week": partial(SeasonalNaive, days=7),
+    "climatology": Climatology,
+    "anomaly_persistence": AnomalyPersistence,
+    "ridge": Ridge,
+    "arima": ARIMA,
 }
 
 

@@ -133,16 +133,23 @@ class _Block(nn.Module):
         Float[Tensor, "batch node steps"], Float[Tensor, "batch node channel history"] | None
     ]:
         terms = chebyshev_terms(series.flatten(2), laplacian)
-        spectrum = torch.fft.fft(terms.unflatten(-1, series.shape[2:]))  # (B, N, 4, C, T)
+        terms = _precise(terms).unflatten(-1, series.shape[2:])  # (B, N, 4, C, T)
+        spectrum = torch.fft.fft(terms)
         real, imaginary = spectrum.real.flatten(2), spectrum.imag.flatten(2)
         for real_gate, imaginary_gate in zip(self.real, self.imaginary, strict=True):
             real, imaginary = real_gate(real), imaginary_gate(imaginary)
-        filtered = torch.complex(real, imaginary).unflatten(-1, (_TERMS, -1))  # (B, N, 4, D)
+        filtered = torch.complex(_precise(real), _precise(imaginary))
+        filtered = filtered.unflatten(-1, (_TERMS, -1))  # (B, N, 4, D)
         mixed = torch.einsum("bnkd,kde->bne", torch.fft.ifft(filtered).real, self.mix)
         if self.is_last:
             return self.forecast(mixed), None
         explained = (self.backcast(mixed) - self.shortcut(series.flatten(2))).sigmoid()
         return self.forecast(mixed), explained.view_as(series)
+
+
+def _precise(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Leave half precision, in which there is no Fourier transform."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def chebyshev_terms(

@@ -29,13 +29,11 @@ _UNITS = {
     "WSPM": "m/s",
 }
 _WIND = ("wind_east", "wind_north")
-_COMPASS = {  # degrees, clockwise
-    name: 22.5 * number
-    for number, name in enumerate(
-        ("N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE")
-        + ("S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW")
-    )
-}
+_POINTS = (
+    *("N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE"),
+    *("S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW"),
+)
+_COMPASS = {point: 22.5 * number for number, point in enumerate(_POINTS)}  # degrees, clockwise
 # Public places of the stations of the city's network, to about 1 km: latitude, longitude.
 _STATIONS = {
     "Aotizhongxin": (39.982, 116.397),
@@ -77,8 +75,11 @@ def load_beijing_air(path: Path) -> xr.Dataset:
         Learning Repository, data set 501.
     """
     tables: dict[str, pd.DataFrame] = {}
+    num_filled = 0
     for name, content in read_members(path, _MEMBERS):
         station, table = _read_station(name, content)
+        table, _, num_absent = regular_frame(table, interval="1h", where=name)
+        num_filled += num_absent
         if station in tables:
             raise ValueError(
                 f"A station must have one table in {path.name}; got two of {station!r}. "
@@ -91,7 +92,7 @@ def load_beijing_air(path: Path) -> xr.Dataset:
             "inner archive, PRSA2017_Data_20130301-20170228.zip, where it was packed twice."
         )
     together = pd.concat(tables, axis=1, names=["station", "reading"])
-    together, _, num_filled = regular_frame(together, interval="1h", where=path.name)
+    together = together.asfreq("h")
     ids = list(tables)
     readings = {
         name: together.xs(name, axis=1, level="reading")[ids].to_numpy(np.float32)
@@ -100,7 +101,7 @@ def load_beijing_air(path: Path) -> xr.Dataset:
     beside = path.parent / "station_coordinates.csv"
     known = pd.DataFrame.from_dict(_STATIONS, orient="index", columns=["latitude", "longitude"])
     locations = read_locations(beside) if beside.is_file() else known
-    notes = [f"Absent time steps put in as missing readings: {num_filled}."] if num_filled else []
+    notes = [f"Absent rows put in as missing readings: {num_filled}."] if num_filled else []
     dataset = label_readings(
         readings.pop("PM2.5"),
         time=pd.DatetimeIndex(together.index),

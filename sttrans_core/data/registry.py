@@ -19,12 +19,41 @@ from sttrans_core.data.published import METR_LA, METR_LA_10, PEMS_BAY, TrafficSe
 from sttrans_core.data.saved import is_saved, load_saved
 from sttrans_core.data.traffic import find_series, load_traffic
 from sttrans_core.data.urban import URBAN, load_urban
-from sttrans_core.slabs import slabs
+from sttrans_core.data.weather import WEATHER, load_weather
+from sttrans_core.grid import is_grid
+from sttrans_core.slabs import is_in_memory, slabs
 
 __all__ = ["data_card", "list_datasets", "load_dataset"]
 
-_SIMULATED = "simulated-freeway"
+_OURS = {
+    "missing_percent": 0.0,
+    "licence": "the licence of this package",
+    "source": "simulated by this package",
+    "synthetic": True,
+}
+_SIMULATED: dict[str, dict[str, object]] = {
+    "simulated-freeway": {
+        "title": "Simulated freeway",
+        "steps": 2016,
+        "nodes": 48,
+        "interval": "5min",
+        "units": "mph",
+        **_OURS,
+        "missing_percent": 3.0,
+    },
+    "simulated-weather": {
+        "title": "Simulated weather",
+        "steps": 1008,
+        "nodes": 384,
+        "grid": "16 x 24",
+        "interval": "1h",
+        "units": "K",
+        **_OURS,
+    },
+}
 _CARD_ATTRS = ("quantity", "units", "source", "licence", "citation", "notes")
+# Readings of a store of more values are not all read for a card, but this many steps of them.
+_VALUES_IN_CARD, _STEPS_IN_CARD = 1 << 27, 16
 
 
 def _published() -> dict[str, TrafficSeries]:
@@ -36,7 +65,8 @@ def list_datasets() -> dict[str, dict[str, object]]:
 
     Returns:
         For each name: `title`, `steps`, `nodes`, `interval`, `missing_percent`, `units`,
-        `licence`, `source` and `synthetic` of the whole series.
+        `licence`, `source` and `synthetic` of the whole series; `grid`, its rows and columns,
+        where the nodes are cells of a grid.
     """
     cards: dict[str, dict[str, object]] = {
         name: {
@@ -52,19 +82,8 @@ def list_datasets() -> dict[str, dict[str, object]]:
         }
         for name, series in _published().items()
     }
-    cards |= {name: series.card for name, series in URBAN.items()}
-    cards[_SIMULATED] = {
-        "title": "Simulated freeway",
-        "steps": 2016,
-        "nodes": 48,
-        "interval": "5min",
-        "missing_percent": 3.0,
-        "units": "mph",
-        "licence": "the licence of this package",
-        "source": "simulated by this package",
-        "synthetic": True,
-    }
-    return cards
+    cards |= {name: series.card for name, series in (URBAN | WEATHER).items()}
+    return cards | {name: dict(card) for name, card in _SIMULATED.items()}
 
 
 def load_dataset(
@@ -88,19 +107,21 @@ def load_dataset(
 
     Args:
         name: One of `list_datasets()`, or a NetCDF file or zarr store of a labelled dataset.
-        path: For a registered name, the file of readings or the folder that holds it; nothing
-            else is searched then.
+        path: For a registered name, the file of readings or the folder that holds it, or the https
+            address of a store of weather; nothing else is searched then.
         root: Folder of data folders.
-        download: Fetch what is not found, and the sensor locations where they are missing.
+        download: Fetch what is not found, and the sensor locations where they are missing; a store
+            on the web is read there, as far as it is used.
 
     Returns:
-        The labelled dataset; `data_card` sums it up.
+        The labelled dataset, of nodes or on a grid; `data_card` sums it up.
 
     Raises:
         ValueError: The name is not registered, a file breaks the rules of its format, or `path`
             is given beside a name that needs none.
         FileNotFoundError: A named folder does not exist, or the dataset was found nowhere; the
             message names everything that was tried.
+        ImportError: A library that only some datasets need is not installed.
     """
     published, name = _published(), os.fspath(name)
     if is_saved(name):
@@ -112,14 +133,17 @@ def load_dataset(
         return load_saved(name)
     if name in URBAN:
         return load_urban(name, path=path, root=root, download=download)
-    if name not in (*published, _SIMULATED):
+    if name in WEATHER:
+        return load_weather(name, path=path, root=root, download=download)
+    if name not in (*published, *_SIMULATED):
+        names = ", ".join((*published, *URBAN, *WEATHER, *_SIMULATED))
         raise ValueError(
-            f"name must be one of {', '.join((*published, *URBAN, _SIMULATED))}, a zarr store that "
-            f"ends in .zarr, or a NetCDF file that ends in .nc; got {name!r}. For your own sensors, save "
-            "from_table(...).to_netcdf('own.nc') and name that file."
+            f"name must be one of {names}, a zarr store that ends in .zarr, or a NetCDF file that "
+            f"ends in .nc; got {name!r}. For your own sensors, save from_table(...)"
+            ".to_netcdf('own.nc') and name that file."
         )
-    if name == _SIMULATED:
-        return _simulate(path)
+    if name in _SIMULATED:
+        return _simulate(name, path)
     series = published[name]
     cache = cache_folder(series)
     if path is not None:
@@ -145,19 +169,24 @@ def data_card(dataset: xr.Dataset) -> pd.Series:
         dataset: A labelled dataset.
 
     Returns:
-        The card; `missing` is a share of all readings in percent.
+        The card; `missing` is a share of all readings in percent. Of a store that is too large to
+        be read for a card, a few steps are looked at, and it says so.
     """
     target = dataset["target"]
+    some, which = _sample(target)
     num_missing, lowest, highest = 0, np.nan, np.nan
-    for slab in slabs(target):
+    for slab in slabs(some):
         num_missing += int(np.isnan(slab).sum())
         lowest = np.fmin(lowest, np.fmin.reduce(slab, axis=None))
         highest = np.fmax(highest, np.fmax.reduce(slab, axis=None))
-    missing = 100 * num_missing / target.size
-    card: dict[str, object] = {
-        "title": dataset.attrs["title"],
-        "steps": target.sizes["time"],
-        "nodes": target.sizes["node"],
+    missing = 100 * num_missing / some.size
+    card: dict[str, object] = {"title": dataset.attrs["title"], "steps": target.sizes["time"]}
+    if is_grid(dataset):
+        cells = [target.sizes[axis] for axis in ("latitude", "longitude")]
+        card |= {"nodes": cells[0] * cells[1], "grid": f"{cells[0]} x {cells[1]}"}
+    else:
+        card["nodes"] = target.sizes["node"]
+    card |= {
         "interval": dataset.attrs["interval"],
         "first": str(pd.Timestamp(target["time"].values[0])),
         "last": str(pd.Timestamp(target["time"].values[-1])),
@@ -165,6 +194,8 @@ def data_card(dataset: xr.Dataset) -> pd.Series:
         "lowest": f"{lowest:.1f}",
         "highest": f"{highest:.1f}",
     }
+    if which:
+        card["looked at"] = which
     for name in ("channel", "covariate"):
         if name in dataset.coords:
             card[f"{name}s"] = ", ".join(map(str, dataset[name].values))
@@ -173,12 +204,24 @@ def data_card(dataset: xr.Dataset) -> pd.Series:
     return pd.Series(card, name="data card")
 
 
-def _simulate(path: str | os.PathLike[str] | None) -> xr.Dataset:
+def _sample(target: xr.DataArray) -> tuple[xr.DataArray, str]:
+    """Take some steps of readings in a store that are too many to be all read for a card."""
+    if is_in_memory(target) or target.size <= _VALUES_IN_CARD:
+        return target, ""
+    steps = np.linspace(0, len(target) - 1, _STEPS_IN_CARD).astype(int)
+    return target[steps], f"{_STEPS_IN_CARD} of {len(target):,} steps"
+
+
+def _simulate(name: str, path: str | os.PathLike[str] | None) -> xr.Dataset:
     if path is not None:
         raise ValueError(
-            f"path must be None for {_SIMULATED}, which is generated; got path={str(path)!r}. "
+            f"path must be None for {name}, which is generated; got path={str(path)!r}. "
             "Leave it out."
         )
+    if name == "simulated-weather":
+        from sttrans_core.data.simulate_weather import simulate_weather
+
+        return simulate_weather()
     from sttrans_core.data.simulate import simulate_freeway
 
     return simulate_freeway()

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from sttrans_core.grid import in_chunks, is_grid
 from sttrans_core.schema import SchemaError, check_dataset
 
 __all__ = ["absolute_name", "is_saved", "load_saved"]
+
+_TEXTS = {"node", "to_node", "channel", "covariate"}
 
 
 def is_saved(name: str | os.PathLike[str]) -> bool:
@@ -40,7 +43,7 @@ def load_saved(path: str | os.PathLike[str]) -> xr.Dataset:
 
     Args:
         path: What `to_netcdf` or `to_zarr` wrote of a labelled dataset, such as one of
-            `from_table`.
+            `from_table` or `from_grid`.
 
     Returns:
         The dataset: of a file in memory, of a store with its readings left there. These are all
@@ -69,7 +72,7 @@ def load_saved(path: str | os.PathLike[str]) -> xr.Dataset:
         )
     try:
         dataset = _open_store(path) if is_store else _read_file(path)
-        for name in {"node", "to_node"} & set(dataset.coords):
+        for name in _TEXTS & set(dataset.coords):
             if dataset[name].dtype.kind in "OT":  # text of any length, as the file has it
                 ids = np.array([str(value) for value in dataset[name].values.tolist()])
                 dataset = dataset.assign_coords({name: (dataset[name].dims, ids)})
@@ -107,4 +110,6 @@ def _open_store(path: Path) -> xr.Dataset:
     for variable in dataset.variables.values():
         if variable.ndim < 2 or "time" not in variable.dims:
             variable.load()
+    if is_grid(dataset):  # as nodes, its readings are planned in chunks
+        return dataset.assign({name: in_chunks(dataset[name]) for name in dataset.data_vars})
     return dataset

@@ -78,7 +78,7 @@ def open_taxi_file(path: Path) -> TaxiFile:
         for role, spellings in _COLUMNS.items()
         if any(name in names for name in spellings)
     }
-    _check_columns(path, schema, columns)
+    columns = _readable_columns(path, schema, columns)
     spelled = columns["pickup_time"].lower()
     named = re.match(r"(yellow|green|fhvhv|fhv)(?![a-z])", path.name.lower())
     service = _SERVICES.get(spelled, named[1] if named else "taxi")
@@ -119,7 +119,8 @@ def _arrow() -> Any:
 def _reading(path: Path) -> Iterator[Any]:
     arrow = _arrow()
     try:
-        with arrow.parquet.ParquetFile(path) as file:
+        # Else the parts of the file that were read would stay in memory up to its end.
+        with arrow.parquet.ParquetFile(path, pre_buffer=False) as file:
             yield file
     except (OSError, arrow.ArrowException) as error:
         raise ValueError(
@@ -144,7 +145,8 @@ def _plain(column: Any) -> np.ndarray:
     return column.cast(kind, safe=False).to_numpy(zero_copy_only=False)
 
 
-def _check_columns(path: Path, schema: Any, columns: Mapping[str, str]) -> None:
+def _readable_columns(path: Path, schema: Any, columns: Mapping[str, str]) -> dict[str, str]:
+    """Refuse pick-ups that cannot be read; drop-offs that cannot are as if they were not there."""
     missing = [role for role in ("pickup_time", "pickup_zone") if role not in columns]
     if missing:
         raise ValueError(
@@ -152,18 +154,21 @@ def _check_columns(path: Path, schema: Any, columns: Mapping[str, str]) -> None:
             f"{', '.join(_COLUMNS[missing[0]])}; got {', '.join(schema.names)}. Fetch the file "
             "again; trips before July 2016 may have coordinates in place of zones."
         )
-    types = _arrow().types
+    types, readable = _arrow().types, {}
     for role, name in columns.items():
         kind = schema.field(name).type
         if role.endswith("_time"):
             fits, must = types.is_timestamp(kind) and kind.tz is None, "local times without a zone"
         else:
             fits, must = _holds_numbers(types, kind), "numbers"
-        if not fits:
+        if fits:
+            readable[role] = name
+        elif not role.startswith("dropoff"):
             raise ValueError(
                 f"Column {name} of {path.name} must hold {must}; got {kind}. "
                 "Use the file as the TLC publishes it."
             )
+    return readable
 
 
 def _holds_numbers(types: Any, kind: Any) -> bool:

@@ -14,16 +14,7 @@ from torch import Tensor
 from sttrans_core.schema import check_dataset, steps_per_day
 from sttrans_core.slabs import is_in_memory, read_steps, slabs
 
-__all__ = [
-    "Batch",
-    "Scaler",
-    "Split",
-    "SplitRule",
-    "Windows",
-    "split_dataset",
-    "split_name",
-    "split_windows",
-]
+__all__ = ["Batch", "Calendar", "Scaler", "Windows", "calendar"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +95,37 @@ class Batch(NamedTuple):
     target: Float[Tensor, "batch horizon node channel"] | None = None
 
 
+class Calendar(NamedTuple):
+    """The calendar of some steps.
+
+    Args:
+        time_of_day: Slot of the day.
+        day_of_week: 0 = Monday.
+        year_share: Share of the year that is over.
+    """
+
+    time_of_day: Int[Tensor, " steps"]
+    day_of_week: Int[Tensor, " steps"]
+    year_share: Float[Tensor, " steps"]
+
+
+def calendar(times: pd.DatetimeIndex, *, steps_per_day: int) -> Calendar:
+    """Look times up in the calendar.
+
+    Args:
+        times: Time stamps.
+        steps_per_day: Slots of the day.
+
+    Returns:
+        The calendar of each.
+    """
+    day_share = np.asarray((times - times.normalize()) / pd.Timedelta("1D"))
+    slot = np.floor(day_share * steps_per_day + 1e-6).astype(np.int64) % steps_per_day
+    weekday = times.dayofweek.to_numpy().astype(np.int64)
+    year = (times.dayofyear.to_numpy() - 1 + day_share) / (365 + times.is_leap_year)
+    return Calendar(*map(torch.from_numpy, (slot, weekday, year.astype(np.float32))))
+
+
 class _Rows(NamedTuple):
     """Readings of some time steps as the model wants them."""
 
@@ -158,7 +180,7 @@ class Windows:
         self._covariates = dataset["covariates"] if covariate_scalers else None
         self._lags = torch.tensor(lags, dtype=torch.int64, device=device)
         self._whole = self._rows(np.arange(num_steps)) if is_in_memory(self._target) else None
-        self._calendar(steps_per_day(dataset), device)
+        self._calendar = self._whole_calendar(steps_per_day(dataset), device)
 
     def _rows(self, steps: np.ndarray) -> _Rows:
         target = self._read(self._target, steps)
@@ -185,16 +207,11 @@ class Windows:
         needed, place = torch.unique(steps, return_inverse=True)
         return self._rows(needed.cpu().numpy()), place
 
-    def _calendar(self, slots: int, device: torch.device | str) -> None:
+    def _whole_calendar(self, slots: int, device: torch.device | str) -> Calendar:
         interval = self.times[1] - self.times[0]
         ahead = pd.date_range(self.times[-1] + interval, periods=self.horizon_steps, freq=interval)
         times = pd.DatetimeIndex(self.times.append(ahead))  # the calendar of the future is known
-        day_share = (times - times.normalize()) / pd.Timedelta("1D")
-        slot = np.floor(np.asarray(day_share) * slots + 1e-6).astype(np.int64) % slots
-        self._time_of_day = torch.from_numpy(slot).to(device)
-        self._day_of_week = torch.from_numpy(times.dayofweek.to_numpy().astype(np.int64)).to(device)
-        year = (times.dayofyear.to_numpy() - 1 + np.asarray(day_share)) / (365 + times.is_leap_year)
-        self._year_share = torch.from_numpy(year.astype(np.float32)).to(device)
+        return Calendar(*(each.to(device) for each in calendar(times, steps_per_day=slots)))
 
     def batch(self, starts: Int[Tensor, " batch"] | list[int] | range) -> Batch:
         """Cut windows by the step at which their history starts.
@@ -205,7 +222,7 @@ class Windows:
         Returns:
             The batch.
         """
-        device, history = self._time_of_day.device, self.history_steps
+        device, history = self._calendar.time_of_day.device, self.history_steps
         first = torch.as_tensor(starts if isinstance(starts, Tensor) else list(starts))
         first = first.to(device)[:, None]
         steps = first + torch.arange(history + self.horizon_steps, device=device)
@@ -214,9 +231,9 @@ class Windows:
         return Batch(
             values=rows.values[place[:, :history]],
             observed=rows.observed[place[:, :history]],
-            time_of_day=self._time_of_day[steps],
-            day_of_week=self._day_of_week[steps],
-            year_share=self._year_share[steps],
+            time_of_day=self._calendar.time_of_day[steps],
+            day_of_week=self._calendar.day_of_week[steps],
+            year_share=self._calendar.year_share[steps],
             earlier=self._earlier(steps) if len(self._lags) else None,
             target=rows.target[place[:, history:]] if known else None,
         )

@@ -59,6 +59,11 @@ def load_zones(
     else:
         file = _search(root, download=download) if source is None else _named(Path(source))
         frame, where = _read(geopandas, file), file.name
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise ValueError(
+            f"Zones must be polygons; got {where}, a table without any. Use taxi_zones.shp or "
+            "taxi_zones.zip of the NYC TLC."
+        )
     names = {str(name).lower(): name for name in frame.columns}
     id_name = next((names[name] for name in _IDS if name in names), None)
     if id_name is None or not {"zone", "borough"} <= set(names) or frame.empty:
@@ -68,11 +73,10 @@ def load_zones(
             "TLC publishes them, with all files of the shapefile in one folder."
         )
     numbers = pd.to_numeric(frame[id_name], errors="coerce")
-    zones = frame.set_geometry(frame.geometry.name)[[names["zone"], names["borough"], "geometry"]]
-    zones = zones.set_axis(["zone", "borough", "geometry"], axis=1)
+    texts = {name: frame[names[name]].fillna("").astype(str) for name in ("zone", "borough")}
+    zones = geopandas.GeoDataFrame(texts, geometry=frame.geometry)
     _check_rows(zones, frame[id_name], numbers, where=where)
     zones = _in_feet(zones, where=where)
-    zones["zone"], zones["borough"] = zones["zone"].astype(str), zones["borough"].astype(str)
     zones["number"], zones["num_polygons"] = numbers.astype(int).to_numpy(), 1
     _refuse_two_names(zones, where=where)
     zones["geometry"] = zones.geometry.make_valid()
@@ -155,7 +159,7 @@ def _check_rows(zones: Any, ids: pd.Series, numbers: pd.Series, *, where: str) -
     if wrong.any():
         raise ValueError(
             f"LocationID must be the number of a zone in every row of {where}; got "
-            f"{ids[wrong].iloc[0]!r} in row {int(np.flatnonzero(wrong)[0])}. Correct the row."
+            f"{str(ids[wrong].iloc[0])!r} in row {int(np.flatnonzero(wrong)[0])}. Correct the row."
         )
     empty = np.asarray(zones.geometry.isna() | zones.geometry.is_empty)
     if empty.any():

@@ -22,9 +22,8 @@ ROAD = np.array([[0, 1, 0, 0], [0, 0, 3, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=
 
 
 def _history_batch(steps: int) -> Batch:
-    batch = random_batch()
     calendar = torch.zeros(2, steps + 3, dtype=torch.int64)
-    return batch._replace(
+    return random_batch()._replace(
         values=torch.randn(2, steps, NODES, 1),
         observed=torch.ones(2, steps, NODES, dtype=torch.bool),
         time_of_day=calendar,
@@ -102,9 +101,8 @@ def test_the_given_graph_adds_to_the_learned_one():
         with torch.no_grad():  # softmax of (40, 0) and (0, 40): every node to itself
             model.towards.copy_(torch.eye(2, 10) * 40)
             model.away.copy_(torch.eye(10, 2))
-        values = torch.zeros(1, HISTORY, 2, 1, requires_grad=True)
-        calendar = torch.zeros(1, HISTORY + 3, dtype=torch.int64)
-        batch = Batch(values, torch.ones(1, HISTORY, 2, dtype=torch.bool), calendar, calendar)
+        batch = random_batch(windows=1, nodes=2)
+        values = batch.values.requires_grad_()
         model(batch)[0, :, 0].sum().backward()
         assert values.grad is not None
         return float(values.grad[0, :, 1].abs().max())

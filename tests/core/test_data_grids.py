@@ -5,57 +5,20 @@ Sizes are primes, one per axis, so that a swapped axis cannot fit by chance.
 
 import json
 import pickle
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 from data_samples import Command
+from grid_samples import COLUMNS, NORTH_TO_SOUTH, ROWS, STEPS, era, to_store
 
 from sttrans_core.data.grid_units import temperature_unit
 from sttrans_core.data.grids import from_grid
 from sttrans_core.grid import as_nodes
 from sttrans_core.schema import SchemaError, check_dataset
 from sttrans_core.slabs import is_in_memory
-
-STEPS, ROWS, COLUMNS = 11, 3, 5
-NORTH_TO_SOUTH = 55.0 - 2.5 * np.arange(ROWS)
-
-
-def era(
-    name="t2m",
-    *,
-    units="K",
-    dims=("time", "latitude", "longitude"),
-    latitude=NORTH_TO_SOUTH,
-    first="2024-01-01",
-    steps=STEPS,
-    **attrs,
-):
-    """Give a grid as centres publish them, north first; every reading tells where it is."""
-    sizes = dict(zip(dims, (steps, len(latitude), COLUMNS), strict=True))
-    values = 250 + np.arange(np.prod([*sizes.values()])).reshape([*sizes.values()]) % 997 / 10
-    return xr.Dataset(
-        {name: (dims, values, {"units": units, **attrs} if units else attrs)},
-        coords={
-            dims[0]: pd.date_range(first, periods=steps, freq="6h"),
-            dims[1]: np.asarray(latitude, np.float32),
-            dims[2]: np.float32(-5 + 2.5 * np.arange(COLUMNS)),
-        },
-    )
-
-
-def to_store(dataset, path, *, zarr_format=3, chunks=(2, 2, 3)):
-    name = next(iter(dataset.data_vars))
-    encoding = {name: {"chunks": chunks}}
-    dataset.to_zarr(path, encoding=encoding, consolidated=False, zarr_format=zarr_format)
-    return path
 
 
 # Row 0 of the file is the northernmost, which comes last: 250 + 0.1 * (15 * step + column).
@@ -430,31 +393,9 @@ def test_nothing_in_a_store_is_run(tmp_path, pickled, monkeypatch):
     assert not trace.exists()
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    asked: list[str]
-
-    def log_message(self, *_: object) -> None:
-        self.asked.append(self.path)
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str, list[str]]]:
-    """Give a folder, the address under which its files are served, and what is asked for."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = type("_Handler", (_Quiet,), {"asked": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_address[1]}", handler.asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_a_store_on_the_web_is_read_where_it_is_looked_at(served, monkeypatch):
+def test_a_store_on_the_web_is_read_where_it_is_looked_at(web, monkeypatch):
     monkeypatch.setattr("sttrans_core.grid._VALUES_IN_CHUNK", 1)
-    folder, address, asked = served
+    folder, address, asked = web
     own = era(steps=199).rename(t2m="2m_temperature").assign(wind=era(steps=199)["t2m"] * 0)
     encoding = {name: {"chunks": (50, ROWS, COLUMNS)} for name in own.data_vars}
     own.to_zarr(folder / "own.zarr", zarr_format=2, consolidated=True, encoding=encoding)

@@ -10,6 +10,8 @@ from data_samples import SENSORS, STEPS, fingerprint, speeds, write_folder, writ
 from sttrans_core.data import data_card, list_datasets, load_dataset
 from sttrans_core.data.download import cache_folder
 from sttrans_core.data.published import METR_LA, METR_LA_10
+from sttrans_core.data.urban import URBAN
+from sttrans_core.data.weather import WEATHER
 from sttrans_core.schema import check_dataset
 
 
@@ -139,7 +141,11 @@ def test_other_names_are_refused() -> None:
 
 def test_the_list_says_what_is_loaded() -> None:
     cards = list_datasets()
-    assert list(cards) == ["metr-la", "metr-la-10", "pems-bay", "simulated-freeway"]
+    simulated = ["simulated-freeway", "simulated-weather"]
+    assert list(cards) == ["metr-la", "metr-la-10", "pems-bay", *URBAN, *WEATHER, *simulated]
+    weather = data_card(load_dataset("simulated-weather"))
+    for name in ("steps", "nodes", "interval", "units", "grid"):
+        assert weather[name] == cards["simulated-weather"][name]
     dataset = check_dataset(load_dataset("simulated-freeway"))
     card = cards["simulated-freeway"]
     assert dataset.sizes["time"] == card["steps"]

@@ -58,8 +58,16 @@ def test_every_hint_names_an_extra_that_is_there(package):
     assert set(hints) <= set(EXTRAS)
 
 
-def test_the_base_map_and_tables_name_the_extra_that_holds_their_library():
-    libraries = {"stviz/basemap/__init__.py": "geopandas", "sttrans_core/data/tables.py": "pyarrow"}
+def test_hints_name_the_extra_that_holds_their_library():
+    libraries = {
+        "stviz/basemap/__init__.py": "geopandas",
+        "sttrans_core/data/tables.py": "pyarrow",
+        "sttrans_core/data/taxi_files.py": "pyarrow",
+        "sttrans_core/data/zones.py": "geopandas",
+        "sttrans_core/quality/gradients.py": "captum",
+        "sttrans_core/cli_quality.py": "captum",
+    }
     for path, library in libraries.items():
         (extra,) = re.findall(r"sttrans\[(\w+)\]", (ROOT / path).read_text())
         assert library in _names(extra)
+    assert {"geopandas", "pyarrow"} <= _names("zones") <= _names("app")

@@ -216,6 +216,15 @@ def test_each_model_has_its_curve():
     np.testing.assert_allclose(curves[0]["y"], 1.9 * (2 + 0.1 * np.arange(1, 13)))
 
 
+def test_an_insertion_curve_says_what_it_is(curve):
+    insertion = curve.rename(removed="revealed")
+    written = "\n".join(words(stviz.plot_deletion(insertion)))
+    for text in ("Error as sources are revealed", "a curve below 'random'", "sources revealed"):
+        assert text in written
+    with pytest.raises(ValueError, match=r"'error' over \('order', 'revealed'\)"):
+        stviz.plot_deletion(insertion.rename(error="mae"))
+
+
 def test_a_deletion_curve_must_hold_errors():
     message = r"A deletion curve must hold 'error' over \('order', 'removed'\); got .*\. Rename"
     with pytest.raises(ValueError, match=message):

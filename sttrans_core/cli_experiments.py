@@ -12,21 +12,14 @@ from sttrans_core.cli_support import StopOnSignal, parse_settings
 if TYPE_CHECKING:
     from sttrans_core.experiments.progress import Outcome, Progress
 
-__all__ = ["add_commands"]
+__all__ = ["app"]
+
+app = typer.Typer()
 
 TELL_SECONDS = 30.0  # between lines in a file of output; a terminal is kept up to date
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands to the command line.
-
-    Args:
-        app: The command line.
-    """
-    app.command()(sweep)
-    app.command()(tables)
-
-
+@app.command()
 def sweep(
     output: Annotated[
         Path,
@@ -158,6 +151,7 @@ def _tell_end(outcomes: Sequence["Outcome"]) -> None:
         raise typer.Exit(1)
 
 
+@app.command()
 def tables(
     runs: Annotated[list[Path], typer.Argument(help="Folders with runs in them, at any depth.")],
     output: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("tables"),

@@ -1,0 +1,134 @@
+"""ARIMA: the library's models, rolled through a series without fitting again."""
+
+import sys
+
+import numpy as np
+import pytest
+from small_runs import dataset_of
+from statsforecast.arima import Arima, forecast_arima, forward_arima
+
+from sttrans_core.baselines.arima import ARIMA, _invertible, _recursion
+
+NAN = np.nan
+TRAIN = 300
+
+
+def _series(*, steps: int = 400, differences: int = 0, seed: int = 0) -> np.ndarray:
+    """y = 50 + x, x = 0.8 x' + e + 0.3 e', summed up `differences` times."""
+    noise = np.random.default_rng(seed).normal(size=steps)
+    values = np.zeros(steps)
+    for step in range(1, steps):
+        values[step] = 0.8 * values[step - 1] + noise[step] + 0.3 * noise[step - 1]
+    for _ in range(differences):
+        values = values.cumsum()
+    return 50 + values
+
+
+def _rolled(values: np.ndarray, weights: tuple, constant: float = 0.0) -> ARIMA:
+    """Roll a known model of one series."""
+    columns = [np.zeros((5, 1)), np.zeros((3, 1)), np.array([constant])]
+    for column, some in zip(columns[:2], weights, strict=True):
+        column[: len(some), 0] = some
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sttrans_core.baselines.arima._fit", lambda *_, **__: columns)
+        return ARIMA(dataset_of(values[:, None]), num_train_steps=len(values))
+
+
+@pytest.mark.filterwarnings("ignore:possible convergence problem")
+@pytest.mark.parametrize(
+    "order", [(1, 0, 1), (2, 1, 0), (0, 1, 2)], ids=lambda order: "".join(map(str, order))
+)
+def test_it_forecasts_as_the_library_does(order):
+    values = _series(differences=order[1])
+    model = Arima(values, order=order)
+    past, moving, constant = _recursion(model["arma"], model["coef"])
+    constant += (past.sum() - 1) * values.mean()  # of departures from the mean
+    rolled = _rolled(values, (past, moving), constant)
+    origins = np.array([300, 350, 388])
+    forecast = rolled.predict(origins, horizon_steps=11)[..., 0]
+    # The library begins with the likeliest past, the recursion at rest: 300 steps later the start
+    # is forgotten.
+    for row, origin in zip(forecast, origins, strict=True):
+        again = forward_arima(model, values[: origin + 1])
+        np.testing.assert_allclose(row, forecast_arima(again, h=11)["mean"], atol=1e-3)
+
+
+def test_the_search_comes_near_the_best_forecast():
+    # One step ahead nothing does better than the noise, whose deviation is 1.
+    values = _series(steps=1500)
+    fitted = ARIMA(dataset_of(values[:, None]), num_train_steps=700, workers=1)
+    origins = np.arange(700, 1499)
+    error = fitted.predict(origins, horizon_steps=1)[:, 0, 0] - values[origins + 1]
+    assert np.sqrt(np.square(error).mean()) == pytest.approx(1.0, rel=0.08)
+
+
+def test_a_moving_average_that_cannot_be_inverted_is_reflected():
+    # 1 + 2 B and 1 + B / 2 have the same autocorrelations, up to the scale of the noise.
+    assert _invertible(np.array([1.0, 2.0])).tolist() == [1.0, 0.5]
+    kept = _invertible(np.array([1.0, 0.3, -0.2]))
+    np.testing.assert_allclose(kept, [1.0, 0.3, -0.2])
+
+
+def test_a_recursion_is_the_model_multiplied_out():
+    # (1 - 0.5 B)(1 - B) y = (1 + 0.2 B) e + (1 - 0.5) * 3: y = 1.5 y' - 0.5 y'' + e + 0.2 e' + 1.5.
+    past, moving, constant = _recursion(
+        (1, 1, 0, 0, 1, 1, 0), {"ar1": 0.5, "ma1": 0.2, "drift": 3.0}
+    )
+    assert past.tolist() == [1.5, -0.5, 0.0, 0.0, 0.0]
+    assert moving.tolist() == [0.2, 0.0, 0.0]
+    assert constant == 1.5
+
+
+def test_a_gap_is_filled_with_the_forecast():
+    # y = 0.5 y' around the mean 0: from 8 over two gaps 4 and 2, then 1; the reading -6 counts.
+    values = np.array([0, 0, 0, 0, 0, -10, 8, NAN, NAN, -6, 8, -10, 10], dtype=float)
+    assert np.nansum(values) == 0
+    rolled = _rolled(values, ([0.5], []))
+    forecast = rolled.predict(np.array([6, 7, 8, 9]), horizon_steps=2)[..., 0]
+    assert forecast.tolist() == [[4.0, 2.0], [2.0, 1.0], [1.0, 0.5], [-3.0, -1.5]]
+
+
+def test_an_innovation_is_carried_on():
+    # y = e + 0.5 e': the first five steps bring no news, then 4 is all news, and 6 - 2 is.
+    values = np.array([0, 0, 0, 0, 0, 4, 6, -10], dtype=float)
+    rolled = _rolled(values, ([], [0.5]))
+    forecast = rolled.predict(np.array([5, 6]), horizon_steps=2)[..., 0]
+    assert forecast.tolist() == [[2.0, 0.0], [2.0, 0.0]]
+
+
+def test_only_training_is_fitted_without_gaps():
+    values = np.tile(_series()[:, None], (1, 3))
+    values[:3, 0], values[100:120, 0], values[:TRAIN, 1] = NAN, NAN, NAN
+    seen = []
+
+    def fit(series: np.ndarray, **_):
+        seen.append(series)
+        return np.zeros((5, 3)), np.zeros((3, 3)), np.zeros(3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sttrans_core.baselines.arima._fit", fit)
+        ARIMA(dataset_of(values), num_train_steps=TRAIN)
+    (series,) = seen
+    assert series.shape == (TRAIN, 3)
+    assert np.isfinite(series).all()
+    assert not series[:, 1].any()  # nothing is known of it
+    assert np.ptp(np.diff(series[99:121, 0])) < 1e-3  # a straight line over the gap
+
+
+@pytest.mark.slow
+def test_processes_change_nothing():
+    values = np.stack([_series(seed=seed, steps=200) for seed in range(2)], axis=1)
+    dataset = dataset_of(values)
+    alone, shared = (
+        ARIMA(dataset, num_train_steps=160, workers=workers).predict(
+            np.array([170]), horizon_steps=3
+        )
+        for workers in (1, 2)
+    )
+    assert np.array_equal(alone, shared)
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    with pytest.raises(ImportError, match=r"needs statsforecast and joblib.*'sttrans\[arima\]'"):
+        ARIMA(dataset_of(_series()[:, None]), num_train_steps=TRAIN)

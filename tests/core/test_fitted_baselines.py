@@ -1,0 +1,238 @@
+"""Baselines fitted without gradients: by hand, against the truth, and never looking ahead."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from small_runs import dataset_of, rhythm
+
+from sttrans_core.baselines import (
+    FITTED,
+    AnomalyPersistence,
+    Climatology,
+    Ridge,
+    SeasonalNaive,
+    covers_seasons,
+)
+
+NAN = np.nan
+TRAIN = 170
+every_baseline = pytest.mark.parametrize("name", FITTED)
+
+
+@pytest.fixture(autouse=True)
+def _known_arima(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the search for orders; what it is given are the training steps, see test_arima."""
+
+    def fit(series: np.ndarray, *, workers: int | None):
+        assert len(series) == TRAIN
+        weights = np.zeros((5, series.shape[1])), np.zeros((3, series.shape[1]))
+        weights[0][:2] = [[1.1], [-0.3]]
+        weights[1][0] = 0.4
+        return *weights, np.zeros(series.shape[1])
+
+    monkeypatch.setattr("sttrans_core.baselines.arima._fit", fit)
+
+
+def _fitted(name: str, dataset: xr.Dataset):
+    return FITTED[name](dataset, num_train_steps=TRAIN)
+
+
+def _hourly(*, steps: int = 240, nodes: int = 3, missing: float = 0.2) -> xr.Dataset:
+    """Ten days of hours, so that days and weeks are cycles."""
+    values = rhythm(steps=steps, nodes=nodes, missing=missing)["target"].values
+    return dataset_of(values, interval="1h")
+
+
+@every_baseline
+@pytest.mark.parametrize("origin", [170, 203])
+def test_no_baseline_looks_ahead(name, origin):
+    dataset = _hourly()
+    changed = dataset.copy(deep=True)
+    noise = np.random.default_rng(origin).normal(size=changed["target"][origin + 1 :].shape)
+    changed["target"][origin + 1 :] = np.where(noise > 1, NAN, 1000 * noise)
+    before, after = (
+        _fitted(name, some).predict(np.array([origin]), horizon_steps=5)
+        for some in (dataset, changed)
+    )
+    assert np.array_equal(before, after)
+    assert np.isfinite(before).all()
+    assert before.shape == (1, 5, 3)
+
+
+@every_baseline
+def test_channels_are_series_of_their_own(name):
+    first, second = _hourly(missing=0.0), _hourly(nodes=3, missing=0.0)
+    second["target"] = second["target"] ** 2 / 50
+    both = first.assign(
+        target=(
+            ("time", "node", "channel"),
+            np.stack([first["target"].values, second["target"].values], axis=-1),
+        )
+    ).assign_coords(channel=np.array(["pickup", "dropoff"]))
+    origins = np.array([180, 201, 239])
+    alone = [_fitted(name, each).predict(origins, horizon_steps=4) for each in (first, second)]
+    together = _fitted(name, both).predict(origins, horizon_steps=4)
+    np.testing.assert_allclose(together, np.stack(alone, axis=-1), rtol=1e-4)
+
+
+@every_baseline
+def test_a_node_that_training_never_saw_is_no_reason_to_fail(name):
+    dataset = _hourly()
+    dataset["target"][:200, 1] = NAN
+    forecast = _fitted(name, dataset).predict(np.arange(171, 230, 7), horizon_steps=4)
+    assert np.isfinite(forecast).all()
+    if name != "last_value":
+        assert (np.abs(forecast[:4, :, 1] - 50) < 15).all()  # the mean of the others
+
+
+# Texts of one length, as numpy keeps ids, are new in format 3.
+@pytest.mark.filterwarnings("ignore:The data type:FutureWarning")
+@every_baseline
+def test_a_stored_series_gives_the_same(name, tmp_path, monkeypatch):
+    dataset = _hourly()
+    dataset.to_zarr(tmp_path / "series.zarr", consolidated=False)
+    origins = np.array([171, 199, 230])
+    before = _fitted(name, dataset).predict(origins, horizon_steps=4)
+    monkeypatch.setattr("sttrans_core.slabs._VALUES_AT_ONCE", 37 * 3)
+    monkeypatch.setattr("sttrans_core.baselines.ridge._READINGS_AT_ONCE", 71 * 3)
+    monkeypatch.setattr("sttrans_core.baselines.ridge._FEATURES_AT_ONCE", 1)
+    with xr.open_zarr(tmp_path / "series.zarr", chunks=None, consolidated=False) as stored:
+        after = _fitted(name, stored).predict(origins, horizon_steps=4)
+    np.testing.assert_allclose(after, before, rtol=1e-5)
+
+
+def test_labels_are_the_names_of_the_score_table():
+    labels = [_fitted(name, _hourly()).label for name in FITTED]
+    assert labels == [
+        "last value",
+        "last observed value",
+        "historical average",
+        "same time yesterday",
+        "same time last week",
+        "climatology",
+        "anomaly persistence",
+        "ridge",
+        "ARIMA",
+    ]
+
+
+def test_the_same_time_yesterday_by_hand():
+    # Twelve hours a step, two steps a day. From step 5 on, 6 and 7 repeat 4 and 5; 8, whose
+    # yesterday is step 6, is not known yet either and repeats 4, too.
+    values = np.arange(9.0)[:, None]
+    repeat = SeasonalNaive(dataset_of(values, interval="12h"), num_train_steps=4, days=1)
+    assert repeat.predict(np.array([5]), horizon_steps=3).ravel().tolist() == [4.0, 5.0, 4.0]
+    # A gap at 4 goes a day further back, to 2; at 0 there is none before: the mean of Monday 0:00,
+    # Tuesday 0:00 and so on falls back to the time of day, (0 + 2) / 2.
+    values[4] = NAN
+    repeat = SeasonalNaive(dataset_of(values, interval="12h"), num_train_steps=4, days=1)
+    assert repeat.predict(np.array([5]), horizon_steps=1).ravel().tolist() == [2.0]
+    values[:] = NAN
+    values[[0, 2]] = [[1.0], [3.0]]
+    repeat = SeasonalNaive(dataset_of(values, interval="12h"), num_train_steps=4, days=3)
+    assert repeat.label == "same time 3 days before"
+    assert repeat.predict(np.array([3]), horizon_steps=1).ravel().tolist() == [2.0]
+
+
+@pytest.mark.parametrize(("days", "interval"), [(0, "1h"), (7, "7h")])
+def test_a_cycle_must_be_whole_days(days, interval):
+    dataset = dataset_of(np.ones((40, 2)), interval=interval)
+    with pytest.raises(ValueError, match=rf"got days={days} with steps of {interval}\. Use anoth"):
+        SeasonalNaive(dataset, num_train_steps=30, days=days)
+
+
+def _wave(steps: np.ndarray) -> np.ndarray:
+    """A year and a day, six-hourly, which the climatology holds exactly."""
+    days = steps / 4
+    year, day = 2 * np.pi * days / 365.2425, 2 * np.pi * days
+    return 280 + 9 * np.cos(year) + 2 * np.sin(day) - 0.5 * np.cos(2 * day)
+
+
+def test_the_climatology_finds_the_year_and_the_day():
+    steps = np.arange(1600)
+    values = np.stack([_wave(steps), _wave(steps) + 5], axis=1)
+    values[np.random.default_rng(0).random(values.shape) < 0.3] = NAN
+    values[1400:] = -999.0  # must not be looked at
+    dataset = dataset_of(values, first="2013-01-01", interval="6h")
+    climatology = Climatology(dataset, num_train_steps=1400)
+    beyond = np.array([1597, 1599])
+    expected = _wave(beyond[:, None] + np.arange(1, 8))
+    forecast = climatology.predict(beyond, horizon_steps=7)
+    np.testing.assert_allclose(forecast[..., 0], expected, atol=1e-4)
+    np.testing.assert_allclose(forecast[..., 1], expected + 5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "covers"), [(300, False), (301, True)])
+def test_seasons_take_most_of_a_year(steps, covers):
+    # Daily values: 301 steps span 300 days. Then a slow rise is a season, else it is no rhythm.
+    values = np.linspace(0, 10, 400)[:, None]
+    dataset = dataset_of(values, interval="1D")
+    assert covers_seasons(dataset, steps) is covers
+    usual = Climatology(dataset, num_train_steps=steps).at(np.arange(steps))
+    assert bool(np.ptp(usual) > 1) is covers
+
+
+def test_an_anomaly_persists():
+    steps = np.arange(1600)
+    values = _wave(steps)[:, None] + np.where(steps >= 1500, 3.0, 0.0)[:, None]
+    values[1502] = NAN
+    dataset = dataset_of(values, first="2013-01-01", interval="6h")
+    persistence = AnomalyPersistence(dataset, num_train_steps=1400)
+    forecast = persistence.predict(np.array([1499, 1501, 1502]), horizon_steps=3)[..., 0]
+    # The reading at 1502 is missing, so nothing is known to persist.
+    expected = _wave(np.array([1499, 1501, 1502])[:, None] + np.arange(1, 4))
+    expected[1] += 3
+    np.testing.assert_allclose(forecast, expected, atol=1e-3)
+
+
+def _carried(steps: int, nodes: int, seed: int = 0) -> np.ndarray:
+    """Noise that is carried from each node to the next one within a step."""
+    noise = np.random.default_rng(seed).normal(size=steps + nodes)
+    return np.stack([noise[nodes - n : nodes - n + steps] for n in range(nodes)], axis=1)
+
+
+def test_ridge_finds_what_is_carried_from_node_to_node():
+    values = _carried(3000, 5)
+    places = {"latitude": np.zeros(5), "longitude": np.arange(5.0) ** 1.1}
+    dataset = dataset_of(values, interval="1D", **places)
+    fitted = Ridge(dataset, num_train_steps=2500, horizon_steps=3, penalty=1e-4)
+    origins = np.arange(2500, 2997)
+    forecast = fitted.predict(origins, horizon_steps=3)
+    error = forecast - values[origins[:, None] + np.arange(1, 4)]
+    mean_square = np.square(error).mean(0)  # (horizon, node)
+    # Node n at step h was at node n - h at the origin: known where n >= h, news elsewhere.
+    known = np.arange(5) >= np.arange(1, 4)[:, None]
+    assert (mean_square[known] < 0.05).all()
+    assert (mean_square[~known] > 0.8).all()
+
+
+def test_ridge_shrinks_to_what_is_usual():
+    dataset = _hourly(missing=0.0)
+    origins = np.array([200, 230])
+    usual = _fitted("historical_average", dataset).predict(origins, horizon_steps=2)
+    strict = Ridge(dataset, num_train_steps=170, penalty=1e9).predict(origins, horizon_steps=2)
+    np.testing.assert_allclose(strict, usual, atol=1e-3)
+
+
+def test_ridge_learns_from_rows_that_were_observed_whole():
+    # For a time the wind blows the other way, and every other reading is missing: every row has a
+    # gap in the two steps ahead. Were it filled or left out alone, that time would teach, too.
+    values = _carried(3000, 5)
+    places = {"latitude": np.zeros(5), "longitude": np.arange(5.0) ** 1.1}
+    values[500:2101] = values[500:2101, ::-1]
+    values[500:2101:2] = NAN
+    fitted = Ridge(
+        dataset_of(values, interval="1D", **places),
+        num_train_steps=2500,
+        horizon_steps=2,
+        num_lags=1,
+    )
+    origins = np.arange(2500, 2998)
+    error = fitted.predict(origins, horizon_steps=1)[:, 0, 1:] - values[origins + 1, 1:]
+    assert np.square(error - error.mean(0)).mean() < 0.05
+
+
+def test_ridge_forecasts_no_further_than_it_was_fitted():
+    fitted = Ridge(_hourly(), num_train_steps=170, horizon_steps=4)
+    with pytest.raises(ValueError, match=r"at most the fitted 4; got horizon_steps=5\. Fit with"):
+        fitted.predict(np.array([200]), horizon_steps=5)
