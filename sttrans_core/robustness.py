@@ -1,15 +1,15 @@
 """How forecasts suffer when what they see is damaged while the truth stays what it was."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
-from sttrans_core.baselines import HistoricalAverage, LastObserved, LastValue
 from sttrans_core.data.splits import split_dataset, split_name
+from sttrans_core.evaluation import _fitted_baselines
 from sttrans_core.forecaster import Forecaster, windows_at_once
 from sttrans_core.grid import as_nodes, is_grid
 from sttrans_core.metrics import ErrorSums
@@ -139,13 +139,13 @@ def evaluate_robustness(
                     nodes, corruption, std=forecaster.data.scaler.std, seed=seed,  # type: ignore[arg-type]
                     block_steps=data.history_steps, first_step=parts.test.start,
                 )  # fmt: skip
-            baselines = [
-                kind(seen, num_train_steps=len(parts.train) + data.history_steps - 1)
-                for kind in (LastValue, LastObserved, HistoricalAverage)
-                if not (on_grid and kind is LastValue)
-            ]
+            baselines = _fitted_baselines(
+                seen, num_train_steps=len(parts.train) + data.history_steps - 1,
+                horizon_steps=data.horizon_steps, on_grid=on_grid,
+            )  # fmt: skip
+            predictors = {each.label: each.predict for each in baselines}
             for model, forecast, target in _forecasts(
-                forecaster, seen, nodes, parts.test, baselines
+                forecaster, seen, nodes, parts.test, predictors
             ):
                 if (corruption, model) not in errors:
                     errors[corruption, model] = ErrorSums(weight=forecaster.data.node_weight())
@@ -168,7 +168,7 @@ def _forecasts(
     seen: xr.Dataset,
     truth: xr.Dataset,
     part: range,
-    baselines: Sequence[Any],
+    baselines: Mapping[str, Callable[..., np.ndarray]],
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Give what each model forecasts from damaged readings, batch by batch, and the truth."""
     data, windows = forecaster.config.data, forecaster.windows(seen)
@@ -185,9 +185,8 @@ def _forecasts(
         target = tensor(read_steps(truth["target"], ahead))
         batch = windows.batch(torch.from_numpy(starts))
         yield forecaster.config.model_name, forecaster.predict(batch).cpu(), target
-        for each in baselines:
-            values = each.predict(origins, horizon_steps=data.horizon_steps)
-            yield each.label, tensor(values), target
+        for name, predict in baselines.items():
+            yield name, tensor(predict(origins, horizon_steps=data.horizon_steps)), target
 
 
 def _label(
