@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, forecast, align, export, recall, bench, efficiency, ..."""
+"""The command line: train, evaluate, forecast, align, export, recall, bench, sweep, tables, ..."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sttrans_core.cli_experiments import app as experiments_app
 from sttrans_core.cli_quality import app as quality_app
 from sttrans_core.cli_support import (
     DataPath,
@@ -18,6 +19,7 @@ from sttrans_core.cli_support import (
     load_named,
     load_series,
     os_sentence,
+    parse_settings,
     score_lines,
     shell_command,
     write_netcdf,
@@ -32,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(experiments_app)
 app.add_typer(quality_app)
 
 RunDir = Annotated[Path, typer.Option("--run-dir", help="Folder of the run.")]
@@ -86,11 +89,11 @@ def train(
     elif resume and not (dataset or preset or variant):
         config = folder / "config.json"
     if config is not None:
-        experiment = ExperimentConfig.parse(_read_json(config)).replace(_settings(set_ or []))
+        experiment = ExperimentConfig.parse(_read_json(config)).replace(parse_settings(set_ or []))
         series = load_series(experiment, path)
     else:
         named = ExperimentConfig.preset(preset or "small", dataset=dataset or "simulated-freeway")
-        experiment = named.variant(variant or "full").replace(_settings(set_ or []))
+        experiment = named.variant(variant or "full").replace(parse_settings(set_ or []))
         series = load_named(experiment, path)
     with StopOnSignal() as stop:
         forecaster = run_training(
@@ -144,6 +147,9 @@ def evaluate(
     part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     over: Annotated[str, typer.Option(help="step, or prefix (all steps up to it).")] = "step",
     missing: Annotated[str, typer.Option(help="ignore, or as_zero.")] = "ignore",
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Also score damaged histories of the test part.")
+    ] = False,
     write: Annotated[bool, typer.Option(help="Write the scores into the run.")] = False,
 ) -> None:
     """Score a run beside the baselines; on simulated data, its alignment against the truth."""
@@ -159,6 +165,10 @@ def evaluate(
     )  # fmt: skip
     hits = evaluate_hits(forecaster, series, part=part, write=write)  # type: ignore[arg-type]
     typer.echo(score_lines(scores) + hit_lines(hits))
+    if robustness:
+        from sttrans_core.robustness import evaluate_robustness, robustness_lines
+
+        typer.echo(robustness_lines(evaluate_robustness(forecaster, series, write=write)))
 
 
 @app.command()
@@ -353,25 +363,6 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"--config must be a JSON file that can be read; got {path} ({error}). "
             "Point at the config.json of a run."
         ) from error
-
-
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    """Turn `section.field=value` into nested fields; values are JSON, or else plain text."""
-    fields: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        section, dot, field = name.partition(".")
-        if not (equals and dot and field):
-            raise ValueError(
-                f"--set must be section.field=value; got {pair!r}. "
-                "Write for example --set train.epochs=3."
-            )
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        fields.setdefault(section, {})[field] = value
-    return fields
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -1,9 +1,11 @@
 """What the commands share: series and files that are refused, signals, lines of text."""
 
+import json
 import os
 import re
 import shlex
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Self
@@ -23,6 +25,7 @@ __all__ = [
     "load_named",
     "load_series",
     "os_sentence",
+    "parse_settings",
     "score_lines",
     "shell_command",
     "write_netcdf",
@@ -271,6 +274,35 @@ def hit_lines(hits: Any) -> str:
         cells = "".join(f"{share:>8.1%}" for share in each)
         lines.append(f"{label:28}{getattr(hits, name):>8.1%}  by segment{cells}")
     return "\n".join(lines)
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Turn what `--set` says into nested fields.
+
+    Args:
+        pairs: Each `section.field=value`; a value is JSON, or else plain text.
+
+    Returns:
+        The fields.
+
+    Raises:
+        ValueError: One has another form.
+    """
+    fields: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        section, dot, field = name.partition(".")
+        if not (equals and dot and field):
+            raise ValueError(
+                f"--set must be section.field=value; got {pair!r}. "
+                "Write for example --set train.epochs=3."
+            )
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        fields.setdefault(section, {})[field] = value
+    return fields
 
 
 def os_sentence(error: OSError) -> str:

@@ -55,6 +55,7 @@ VIZ = [
     "plot_benchmark",
     "plot_deletion",
     "plot_forecast_map",
+    "plot_results",
     "plot_scores",
     "plot_series",
     "plot_training",

@@ -1,6 +1,5 @@
 """How it is measured: interleaved repeats in one process, medians with quartiles, peak memory."""
 
-import ctypes
 import multiprocessing
 import os
 import platform
@@ -14,8 +13,9 @@ import torch
 
 from sttrans_core.bench.cases import SUBJECTS, Case, cases_of
 from sttrans_core.devices import keep_freed_memory, pick_device
+from sttrans_core.memory import forget_peak, peak_mb, resident_mb
 
-__all__ = ["row_of", "run_benchmarks", "slopes", "take_turns"]
+__all__ = ["name_of", "row_of", "run_benchmarks", "slopes", "take_turns"]
 
 SMALLEST = 20  # places
 SHORTEST = 0.02  # seconds; what is faster is called more than once for each timing
@@ -127,12 +127,20 @@ def row_of(
         "ms": round(middle, 3), "ms_low": round(low, 3), "ms_high": round(high, 3),
         "ratio": round(quartiles[1], 4), "ratio_low": round(quartiles[0], 4),
         "ratio_high": round(quartiles[2], 4), "repeats": len(seconds),
-        "device": _name_of(device), "threads": torch.get_num_threads(),
+        "device": name_of(device), "threads": torch.get_num_threads(),
         "torch": torch.__version__, "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
 
 
-def _name_of(device: torch.device) -> str:
+def name_of(device: torch.device) -> str:
+    """Name a device as its maker does.
+
+    Args:
+        device: Of this machine.
+
+    Returns:
+        The GPU, or the processor and its number of cores.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
@@ -163,30 +171,10 @@ def _grow(subject: str, nodes: int, name: str, device: str) -> float:
     for each in cases_of(subject, SMALLEST, where):
         each.call()  # what compiling or loading takes does not count
     case = next(each for each in cases_of(subject, nodes, where) if each.name == name)
-    if where.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        _seconds(case, 2, where)
-        return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)  # what the smallest case left would be used again
-    forget = Path("/proc/self/clear_refs")
-    if forget.is_file():
-        forget.write_text("5")  # the peak so far
-    before = _resident_mb()
+    forget_peak(where)
+    before = resident_mb(where)
     _seconds(case, 2, where)
-    return round(_resident_mb() - before, 1)
-
-
-def _resident_mb() -> float:
-    """Give the largest resident set of this process so far."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would count the parent's, which a new process inherits
-        lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return float(lines[0].split()[1]) / 2**10
-    import resource  # not on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
+    return round(peak_mb(where) - before, 1)
 
 
 def slopes(table: pd.DataFrame, *, column: str = "ms", first: int = 1000) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""Experiments: many runs by one command (`sweep`), and their result tables (`tables`)."""

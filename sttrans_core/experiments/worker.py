@@ -1,0 +1,167 @@
+"""What a worker does: train a run or go on with it, measure it, score it."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import torch
+import xarray as xr
+
+from sttrans_core.config import ExperimentConfig
+from sttrans_core.devices import pick_device
+from sttrans_core.experiments.plan import Stage, stage_of
+from sttrans_core.forecaster import Forecaster, load_run
+from sttrans_core.memory import forget_peak, peak_mb, resident_mb
+from sttrans_core.runs import RunError, RunFolder
+
+__all__ = ["leave_interrupts", "perform", "run_on_worker"]
+
+ASK_SECONDS = 0.5
+LOCK_SECONDS = 20.0  # a worker that has lost its scheduler takes some seconds to end
+
+
+def leave_interrupts() -> None:
+    """Leave Ctrl-C, which a terminal sends to workers too, to the sweep: it asks runs to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def run_on_worker(
+    config: ExperimentConfig, path: str, *, threads: int, robustness: bool, stop: str
+) -> Literal["finished", "stopped"]:
+    """Perform a run as a task of dask.
+
+    Args:
+        config: What is trained.
+        path: Folder of the run.
+        threads: Threads of PyTorch and of compiled loops.
+        robustness: Also score the run on damaged histories.
+        stop: Name of the event that asks all runs to stop.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        Exception: Whatever the run raises; dask carries it to the sweep.
+    """
+    from distributed import Event
+
+    torch.set_num_threads(threads)  # which compiled loops follow
+    event, asked, answer = Event(stop), 0.0, False
+
+    def should_stop() -> bool:
+        nonlocal asked, answer
+        if time.monotonic() - asked > ASK_SECONDS:
+            asked, answer = time.monotonic(), bool(event.is_set())
+        return answer
+
+    return perform(config, Path(path), robustness=robustness, should_stop=should_stop)
+
+
+def perform(
+    config: ExperimentConfig,
+    path: Path,
+    *,
+    robustness: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Literal["finished", "stopped"]:
+    """Do what is left to do of a run; what is done is never repeated.
+
+    Args:
+        config: What is trained.
+        path: Folder of the run. It gets what `train` and `evaluate` write, and `cost.json`; on
+            simulated data `hits.csv`; `robustness.csv` if asked for; `scores.csv` last.
+        robustness: Also score the run on damaged histories.
+        should_stop: Asked at every step of the training and between scores.
+
+    Returns:
+        Whether it is finished, or was stopped so that it can go on.
+
+    Raises:
+        RunError: The folder holds another run, is another process's, or the training diverges.
+        ValueError: The data do not suit the configuration.
+    """
+    from sttrans_core.data import load_dataset
+    from sttrans_core.evaluation import evaluate, evaluate_hits
+    from sttrans_core.robustness import evaluate_robustness, fits_memory
+
+    folder = RunFolder(path)
+    with _alone(folder):
+        stage = stage_of(folder, config)
+        if stage == "finished":
+            return "finished"
+        dataset = load_dataset(config.data.dataset)
+        memory: dict[str, float] = {}
+        if stage != "trained":
+            memory = _train(config, folder, dataset, stage, should_stop)
+            if folder.read_json("status.json")["state"] == "stopped":
+                return "stopped"
+        forecaster = load_run(path, device=config.train.device)
+        robustness = robustness and fits_memory(dataset)
+        scoring = [
+            lambda: folder.write_json("cost.json", _costs(forecaster, dataset) | memory),
+            lambda: evaluate_hits(forecaster, dataset, write=True),
+            lambda: evaluate_robustness(forecaster, dataset, write=True) if robustness else None,
+            lambda: evaluate(forecaster, dataset, write=True),
+        ]
+        for score in scoring:
+            if should_stop():
+                return "stopped"
+            score()
+    return "finished"
+
+
+@contextmanager
+def _alone(folder: RunFolder) -> Iterator[None]:
+    """Keep other processes off a run; the system frees it even if this process is killed."""
+    from filelock import FileLock, Timeout
+
+    folder.path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.path.with_name(f".{folder.path.name}.lock"), timeout=LOCK_SECONDS)
+    try:
+        with lock:
+            yield
+    except Timeout as error:
+        raise RunError(
+            f"A run must be worked on by one process at a time; got {folder.path}, which another "
+            "sweep works on. Wait for that one, or stop it."
+        ) from error
+
+
+def _train(
+    config: ExperimentConfig,
+    folder: RunFolder,
+    dataset: xr.Dataset,
+    stage: Stage,
+    should_stop: Callable[[], bool],
+) -> dict[str, float]:
+    """Train, and give the memory that the epochs took which were trained here."""
+    from sttrans_core.training import train
+
+    if stage == "new":
+        (folder / "config.json").unlink(missing_ok=True)  # of a run that never began
+    device, epochs = pick_device(config.train.device), []
+    forget_peak(device)
+    before = resident_mb(device)
+    train(
+        config, run_dir=folder.path, dataset=dataset, should_stop=should_stop,
+        resume=stage == "begun", on_epoch=epochs.append,
+    )  # fmt: skip
+    peak = peak_mb(device)
+    return {"peak_mb": round(peak), "training_mb": round(peak - before)} if epochs else {}
+
+
+def _costs(forecaster: Forecaster, dataset: xr.Dataset) -> dict[str, Any]:
+    from sttrans_core.costs import measure_costs
+
+    history = forecaster.history
+    return {
+        "config": forecaster.config.hash,
+        "epochs": len(history),
+        "seconds_per_epoch": median(row["seconds"] for row in history),
+        "training_seconds": history[-1]["total_seconds"],
+        **measure_costs(forecaster, dataset),
+    }
