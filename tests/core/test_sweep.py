@@ -159,9 +159,7 @@ def test_a_run_that_kills_its_workers_is_given_up(dataset, tmp_path, monkeypatch
 
 def test_a_run_that_leaves_nothing_behind_is_told(dataset, tmp_path, scheduler, monkeypatch):
     # As with workers on a machine that does not share the folder.
-    monkeypatch.setattr(
-        "sttrans_core.experiments.sweep.run_on_worker", lambda *_, **__: "finished"
-    )
+    monkeypatch.setattr("sttrans_core.experiments.sweep.run_on_worker", lambda *_, **__: "finished")
     (failed,) = run_sweep(small_plans(dataset), tmp_path, scheduler=scheduler)
     assert failed.state == "failed"
     assert "Workers must write where the sweep reads; got nothing in" in failed.reason
