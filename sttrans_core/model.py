@@ -23,6 +23,8 @@ from sttrans_core.seasons import SeasonalCycle
 
 __all__ = ["DataShape", "DecoderLayer", "STTrans", "StartingPoint", "forecast_of"]
 
+_SHARPNESS = 8.0  # of shares, so that some hundred steps of training can choose one day
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataShape:
@@ -149,7 +151,7 @@ class StartingPoint(nn.Module):
     ) -> Float[Tensor, "batch horizon query quantity"]:
         """Mix the last reading and those of earlier days, each step for itself."""
         shares = self.shares(self.norm(query)).flatten(2).unflatten(2, (-1, 1 + self.num_lags))
-        shares = shares.softmax(-1).transpose(1, 2)  # (B, P, Q, 1 + L)
+        shares = (_SHARPNESS * shares).softmax(-1).transpose(1, 2)  # (B, P, Q, 1 + L)
         days, seen = earlier.unflatten(3, (2, self.num_lags, self.num_channels)).unbind(3)
         here = last[:, None, :, None]  # (B, 1, Q, 1, C)
         days = torch.where(seen > 0, days, here)  # (B, P, Q, L, C)

@@ -11,6 +11,7 @@ import xarray as xr
 
 from sttrans_core.alignment import Alignment, Selection
 from sttrans_core.forecaster import Forecaster
+from sttrans_core.grid import as_nodes
 from sttrans_core.runs import RunError
 
 __all__ = ["screening_recall"]
@@ -44,6 +45,7 @@ def screening_recall(
         RunError: The dataset does not fit the run, or the run keeps no Top-k.
         ValueError: A time is not in the dataset, there is none, or a size is below 1.
     """
+    dataset = as_nodes(dataset)
     sizes = {"screened_blocks": min(screened_blocks), "group_size": group_size}
     for name, size in {**sizes, "block_size": block_size}.items():
         if size < 1:

@@ -10,6 +10,7 @@ import xarray as xr
 
 from sttrans_core.data.windows import Batch
 from sttrans_core.forecaster import Forecaster, windows_at_once
+from sttrans_core.grid import as_nodes
 from sttrans_core.quality.orders import Order, Ranking, check_orders, ranked_sources
 
 __all__ = ["deletion_curve", "faithfulness_curves", "insertion_curve"]
@@ -145,6 +146,7 @@ def faithfulness_curves(
         ValueError: A time, node or order is unknown or there is none, or a number is out of range.
         ImportError: Captum is missing and asked for.
     """
+    dataset = as_nodes(dataset)
     ids = forecaster.data.nodes
     targets = forecaster.indices(nodes if nodes is not None else ids)
     _check_numbers(numbers, directions, forecaster.config.data.history_steps * (len(ids) - 1))

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from sttrans_core.forecaster import Forecaster
+from sttrans_core.grid import as_nodes
 
 __all__ = ["alignment_stability"]
 
@@ -44,6 +45,7 @@ def alignment_stability(
         ValueError: There are fewer than two forecasters, or they do not differ in their seeds
             alone; a time or node is unknown or there is none.
     """
+    dataset = as_nodes(dataset)
     _check_seeds(forecasters)
     names = list(nodes if nodes is not None else forecasters[0].data.nodes)
     targets = forecasters[0].indices(names)

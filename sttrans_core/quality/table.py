@@ -9,6 +9,7 @@ import xarray as xr
 
 from sttrans_core.evaluation import evaluate_hits
 from sttrans_core.forecaster import Forecaster
+from sttrans_core.grid import as_nodes
 from sttrans_core.origins import spread_origins
 from sttrans_core.quality.coverage import mean_covered_mass
 from sttrans_core.quality.curves import NUMBERS, faithfulness_curves
@@ -64,6 +65,7 @@ def evaluate_quality(
         ValueError: A number or choice is out of range, or `others` differ in more than the seed.
         ImportError: Captum is missing and asked for.
     """
+    dataset = as_nodes(dataset)
     if forecaster.config.model.sources == "own":
         return None
     if num_targets < 1:
