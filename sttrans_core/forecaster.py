@@ -36,8 +36,8 @@ class Forecaster:
         model: The trained model.
         config: Its configuration.
         data: Nodes, scaling and origin of the training data.
-        bands: Half-widths of the prediction bands, (horizon, node), in original units; NaN bands
-            where they are None (a run that was stopped early).
+        bands: Half-widths of the prediction bands, (horizon, node, channel), in original units; NaN
+            bands where they are None (a run that was stopped early).
         run_dir: Folder of the run.
         device: Where it runs; `auto` takes CUDA where present.
 
@@ -348,6 +348,8 @@ def load_run(path: str | os.PathLike[str], *, device: str = "auto") -> Forecaste
     folder.check_weights("model.safetensors")
     tensors = folder.load_tensors("model.safetensors")
     bands = tensors.pop("bands", None)
+    if bands is not None and bands.ndim == 2:  # of a run from before there were channels
+        bands = bands[..., None]
     model = data.build_model(config)
     state = {key.removeprefix("model."): value for key, value in tensors.items()}
     try:

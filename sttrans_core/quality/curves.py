@@ -169,8 +169,9 @@ def faithfulness_curves(
             for cell, some in _cuts(rankings[place], numbers, directions):
                 cells.append(np.ravel_multi_index(cell, shape))
                 hidden.append(some)
-            values = _forecasts_without(forecaster, batch, target, hidden)  # (row, P, ...)
+            values = _forecasts_without(forecaster, batch, target, hidden)  # (row, P, C)
             for column, reference in enumerate((truth.values[step, place], values[0])):
+                reference = reference.reshape(values.shape[1:])  # the truth may have no channels
                 difference = np.abs(values - reference).reshape(len(values), -1)
                 np.add.at(sums[column], cells, np.nansum(difference, 1))
                 np.add.at(counts[column], cells, np.isfinite(difference).sum(1))
@@ -218,7 +219,7 @@ def _cuts(
 def _forecasts_without(
     forecaster: Forecaster, batch: Batch, target: int, hidden: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Forecast one target of one window with some sources hidden, over (row, horizon, ...)."""
+    """Forecast one target of one window with some sources hidden, over (row, horizon, channel)."""
     keys = [np.sort(each).tobytes() for each in hidden]
     distinct = dict(zip(keys, hidden, strict=True))  # orders often agree on what to hide
     query = torch.tensor([target], device=forecaster.device)

@@ -21,7 +21,7 @@ from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunFolder
 
 TINY = [
-    f"--set={section}.{name}={value}"
+    f"--set={section}.{name}={value if isinstance(value, str) else json.dumps(value)}"
     for section, fields in small_config().model_dump(include={"data", "model", "train"}).items()
     for name, value in fields.items()
     if name not in {"dataset", "max_windows_per_epoch"}
