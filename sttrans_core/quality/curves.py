@@ -171,8 +171,9 @@ def faithfulness_curves(
                 hidden.append(some)
             values = _forecasts_without(forecaster, batch, target, hidden)  # (row, P, C)
             for column, reference in enumerate((truth.values[step, place], values[0])):
-                reference = reference.reshape(values.shape[1:])  # the truth may have no channels
-                difference = np.abs(values - reference).reshape(len(values), -1)
+                # The truth of a dataset without channels has none either.
+                difference = np.abs(values - reference.reshape(values.shape[1:]))
+                difference = difference.reshape(len(values), -1)
                 np.add.at(sums[column], cells, np.nansum(difference, 1))
                 np.add.at(counts[column], cells, np.isfinite(difference).sum(1))
     mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
