@@ -40,7 +40,7 @@ class Processes:
     def __init__(self, settings: TrainConfig) -> None:
         # Slow to import, and needed for training only.
         from lightning_fabric import Fabric
-        from lightning_fabric.strategies import DDPStrategy
+        from lightning_fabric.strategies.ddp import DDPStrategy
 
         device, precision = pick_device(settings.device), settings.precision
         if precision == "auto":

@@ -62,7 +62,7 @@ def alignment_stability(
             looks = [_Look.of(each.isel(query_node=query), is_source) for each in alignments]
             for several, (one, other) in zip(figures, pairs, strict=True):
                 several.append(_compare(looks[one], looks[other]))
-    num_segments = forecasters[0].config.model.num_segments
+    num_segments = forecasters[0].aligned()[1].num_segments
     unknown = [np.full((len(FIGURES), num_segments), np.nan)]
     mean = np.stack([np.mean(several or unknown, axis=0) for several in figures])
     labels = [each.config.label for each in forecasters]

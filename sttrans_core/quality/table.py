@@ -66,7 +66,7 @@ def evaluate_quality(
         ImportError: Captum is missing and asked for.
     """
     dataset = as_nodes(dataset)
-    if forecaster.config.model.sources == "own":
+    if not forecaster.has_alignment:
         return None
     if num_targets < 1:
         raise ValueError(
