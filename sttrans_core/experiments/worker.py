@@ -1,6 +1,7 @@
 """What a worker does: train a run or go on with it, measure it, score it."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +50,9 @@ def run_on_worker(
         Exception: Whatever the run raises; dask carries it to the sweep.
     """
     from distributed import Event
+    from tqdm.auto import tqdm
 
+    tqdm.set_lock(threading.RLock())  # a worker that is killed would leave the usual one behind
     torch.set_num_threads(threads)  # which compiled loops follow
     event, asked, answer = Event(stop), 0.0, False
 
@@ -127,13 +130,24 @@ def _alone(folder: RunFolder) -> Iterator[None]:
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.path.with_name(f".{folder.path.name}.lock"), timeout=LOCK_SECONDS)
     try:
-        with lock:
+        with lock, _nothing_by_halves(folder):
             yield
     except Timeout as error:
         raise RunError(
             f"A run must be worked on by one process at a time; got {folder.path}, which another "
             "sweep works on. Wait for that one, or stop it."
         ) from error
+
+
+@contextmanager
+def _nothing_by_halves(folder: RunFolder) -> Iterator[None]:
+    """Remove what could not be written whole, which would only fill a full disk."""
+    try:
+        yield
+    except OSError:
+        for part in folder.path.glob(".*.part"):
+            part.unlink()
+        raise
 
 
 def _train(
