@@ -78,6 +78,7 @@ def train(
     """Train a model; Ctrl-C or SIGTERM stops it so that --resume can go on."""
     from sttrans_core.config import ExperimentConfig
     from sttrans_core.evaluation import evaluate, evaluate_hits
+    from sttrans_core.processes import is_first_process
     from sttrans_core.runs import RunFolder
     from sttrans_core.training import train as run_training
 
@@ -105,6 +106,8 @@ def train(
             progress=sys.stderr.isatty(),
             on_epoch=_tell,
         )
+        if not is_first_process():
+            return
         if folder.read_json("status.json")["state"] == "stopped":
             more = () if score else ("--no-score",)
             command = shell_command("train", "--resume", "--run-dir", run_dir, *more, path=path)

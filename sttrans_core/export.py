@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -169,7 +169,7 @@ class _Plain(nn.Module):
 @torch.no_grad()
 def _trace(forecaster: Forecaster) -> torch.export.ExportedProgram:
     """Trace a copy of the model on the CPU, for any number of windows."""
-    model = copy.deepcopy(forecaster.model).cpu().eval()
+    model = cast("STTrans", copy.deepcopy(forecaster.model).cpu().eval())
     for layer in model.decoder:
         if isinstance(layer, DecoderLayer) and layer.alignment is not None:
             _fix_features(layer.alignment.position, model.geometry.classes)

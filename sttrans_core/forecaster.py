@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from sttrans_core.devices import pick_device
 from sttrans_core.fitted import FittedData, lags_of
 from sttrans_core.grid import as_grid, as_nodes, is_grid
 from sttrans_core.labels import label_alignment, label_forecast
-from sttrans_core.model import forecast_of
+from sttrans_core.model import STTrans, forecast_of
 from sttrans_core.origins import find_origins
 from sttrans_core.relation import direction_names
 from sttrans_core.runs import RunError, RunFolder
@@ -36,8 +36,8 @@ class Forecaster:
         model: The trained model.
         config: Its configuration.
         data: Nodes, scaling and origin of the training data.
-        bands: Half-widths of the prediction bands, (horizon, node), in original units; NaN bands
-            where they are None (a run that was stopped early).
+        bands: Half-widths of the prediction bands, (horizon, node, channel), in original units; NaN
+            bands where they are None (a run that was stopped early).
         run_dir: Folder of the run.
         device: Where it runs; `auto` takes CUDA where present.
 
@@ -181,17 +181,13 @@ class Forecaster:
             ValueError: A time, node, `topk` or `layer` is out of range, `topk` is no whole number,
                 or there is no node.
         """
-        model = self.config.model
-        if not self.has_alignment:
-            raise RunError(
-                "An alignment needs an ST-Trans with cross-attention; got the run of "
-                f"{self.config.variant_name!r}, which has none. Choose another run."
-            )
+        model, settings = self.aligned()
         dataset = as_nodes(dataset)
-        if not -model.num_decoder_layers <= layer < model.num_decoder_layers:
+        layers = settings.num_decoder_layers
+        if not -layers <= layer < layers:
             raise ValueError(
-                f"layer must be between 0 and {model.num_decoder_layers - 1}, or -1 for the last; "
-                f"got {layer}. Choose one of the run's decoder layers."
+                f"layer must be between 0 and {layers - 1}, or -1 for the last; got {layer}. "
+                "Choose one of the run's decoder layers."
             )
         topk = _whole_topk(topk)
         query = self.indices(nodes if nodes is not None else self.data.nodes)
@@ -199,7 +195,7 @@ class Forecaster:
         windows, starts, last_steps = self._cut(dataset, [time])
         batch = hide(windows.batch(starts), hidden, list(mask_steps))
         selection = self.selection(topk=topk, window=window)
-        _, alignments = self.model(
+        _, alignments = model(
             batch,
             query_nodes=torch.tensor(query, device=self.device),
             selection=selection,
@@ -207,7 +203,7 @@ class Forecaster:
         )
         alignment = alignments[layer]
         targets = torch.tensor(query, device=self.device)[:, None, None]
-        geometry = self.model.geometry
+        geometry = model.geometry
         relations = geometry.relations(targets, alignment.node[0])
         return label_alignment(
             alignment,
@@ -217,12 +213,25 @@ class Forecaster:
             last_step=int(last_steps[0]),
             config=self.config,
             selection=selection,
-            layer=layer % self.config.model.num_decoder_layers,
+            layer=layer % layers,
         )
+
+    def aligned(self) -> tuple[STTrans, ModelConfig]:
+        """Give the model and its settings, where it looks at other places.
+
+        Raises:
+            RunError: It does not: it is a baseline, or sees its own history only.
+        """
+        if not self.has_alignment:
+            raise RunError(
+                "An alignment needs an ST-Trans with cross-attention; got the run of "
+                f"{self.config.variant_name!r}, which has none. Choose another run."
+            )
+        return cast("STTrans", self.model), cast("ModelConfig", self.config.model)
 
     def selection(self, *, topk: int | None = None, window: bool = True) -> Selection:
         """Give the trained selection of sources with inference-time switches applied."""
-        trained = self.model.selection
+        trained = self.aligned()[0].selection
         return replace(
             trained,
             topk=trained.topk if topk is None else topk,
@@ -348,6 +357,8 @@ def load_run(path: str | os.PathLike[str], *, device: str = "auto") -> Forecaste
     folder.check_weights("model.safetensors")
     tensors = folder.load_tensors("model.safetensors")
     bands = tensors.pop("bands", None)
+    if bands is not None and bands.ndim == 2:  # of a run from before there were channels
+        bands = bands[..., None]
     model = data.build_model(config)
     state = {key.removeprefix("model."): value for key, value in tensors.items()}
     try:

@@ -21,7 +21,9 @@ from sttrans_core.fusion import DynamicValues, SpatioTemporalFusion, StaticValue
 from sttrans_core.relation import Geometry
 from sttrans_core.seasons import SeasonalCycle
 
-__all__ = ["DataShape", "DecoderLayer", "STTrans", "forecast_of"]
+__all__ = ["DataShape", "DecoderLayer", "STTrans", "StartingPoint", "forecast_of"]
+
+_SHARPNESS = 8.0  # of shares, so that some hundred steps of training can choose one day
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,42 @@ class DecoderLayer(nn.Module):
         return self.fusion(query, aggregated), alignment
 
 
+class StartingPoint(nn.Module):
+    """Where a forecast starts from: the last reading and those of earlier days, mixed.
+
+    The shares depend on the query, and start alike for all days; a day that is missing counts as
+    the last reading.
+
+    Args:
+        width: Channels of a query.
+        num_lags: Earlier days.
+        segment_steps: Steps of a segment of the horizon.
+        num_channels: Channels that are forecast.
+    """
+
+    def __init__(self, width: int, *, num_lags: int, segment_steps: int, num_channels: int) -> None:
+        super().__init__()
+        self.num_lags, self.num_channels = num_lags, num_channels
+        self.norm = nn.LayerNorm(width)
+        self.shares = nn.Linear(width, segment_steps * (1 + num_lags))
+        nn.init.zeros_(self.shares.weight)
+        nn.init.zeros_(self.shares.bias)
+
+    def forward(
+        self,
+        query: Float[Tensor, "batch query segment channel"],
+        last: Float[Tensor, "batch query quantity"],
+        earlier: Float[Tensor, "batch horizon query lag"],
+    ) -> Float[Tensor, "batch horizon query quantity"]:
+        """Mix the last reading and those of earlier days, each step for itself."""
+        shares = self.shares(self.norm(query)).flatten(2).unflatten(2, (-1, 1 + self.num_lags))
+        shares = (_SHARPNESS * shares).softmax(-1).transpose(1, 2)  # (B, P, Q, 1 + L)
+        days, seen = earlier.unflatten(3, (2, self.num_lags, self.num_channels)).unbind(3)
+        here = last[:, None, :, None]  # (B, 1, Q, 1, C)
+        days = torch.where(seen > 0, days, here)  # (B, P, Q, L, C)
+        return shares[..., :1] * last[:, None] + (shares[..., 1:, None] * days).sum(3)
+
+
 class STTrans(nn.Module):
     """Spatio-temporal transformer whose cross-attention is an alignment and a fusion.
 
@@ -189,6 +227,16 @@ class STTrans(nn.Module):
             DecoderLayer(config, history_steps=shape.history_steps, selection=self.selection)
             for _ in range(config.num_decoder_layers)
         )
+        self.start = (
+            StartingPoint(
+                width,
+                num_lags=shape.num_lags,
+                segment_steps=shape.horizon_steps // segments,
+                num_channels=shape.num_channels,
+            )
+            if shape.num_lags
+            else None
+        )
         self.head = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, shape.horizon_steps // segments * shape.num_channels),
@@ -251,10 +299,15 @@ class STTrans(nn.Module):
             query, alignments = query[:, rows], [each.rows(rows) for each in alignments]
             query_nodes = asked
         steps = self.head(query).flatten(2).unflatten(2, (-1, self.num_channels))  # (B, Q, P, C)
-        start = self._last_observed(batch)[:, None]  # (B, 1, N, C)
+        last = self._last_observed(batch)  # (B, N, C)
+        earlier = None if batch.earlier is None else batch.earlier[:, self.history_steps :]
+        if query_nodes is not None:
+            last = last[:, query_nodes]
+            usual = None if usual is None else usual[:, :, query_nodes]
+            earlier = None if earlier is None else earlier[:, :, query_nodes]
+        start = last[:, None] if self.start is None else self.start(query, last, earlier)
         if usual is not None:
-            start = start + usual[:, self.history_steps :]  # (B, P, N, C)
-        start = start if query_nodes is None else start[:, :, query_nodes]
+            start = start + usual[:, self.history_steps :]
         return start + steps.transpose(1, 2), alignments
 
     def _queries(

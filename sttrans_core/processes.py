@@ -1,14 +1,28 @@
 """The processes that share a training, one a device; most often there is just one."""
 
+import inspect
 import os
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from sttrans_core.config import TrainConfig
 from sttrans_core.devices import pick_device
 
-__all__ = ["Processes"]
+__all__ = ["Processes", "is_first_process"]
+
+_OPTIONS = inspect.signature(DistributedDataParallel).parameters
+# Renamed in torch 2.13, which warns of the older name.
+_SYNC_BUFFERS = (
+    "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers"
+)
+
+
+def is_first_process() -> bool:
+    """Say whether this process is the one that writes and reports; the only one, mostly."""
+    return not dist.is_initialized() or dist.get_rank() == 0
 
 
 class Processes:
@@ -24,7 +38,9 @@ class Processes:
     """
 
     def __init__(self, settings: TrainConfig) -> None:
-        from lightning_fabric import Fabric  # slow to import, and needed for training only
+        # Slow to import, and needed for training only.
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
 
         device, precision = pick_device(settings.device), settings.precision
         if precision == "auto":
@@ -36,7 +52,10 @@ class Processes:
             devices=here,
             num_nodes=machines,
             precision=precision,
-            strategy="ddp" if here * machines > 1 else "auto",
+            # All start from the same seed, and gloo cannot send the types of some buffers.
+            strategy=DDPStrategy(**{_SYNC_BUFFERS: False}, init_sync=False)
+            if here * machines > 1
+            else "auto",
         )
         self.fabric.launch()
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from sttrans_core.alignment import Alignment, Selection
 from sttrans_core.forecaster import Forecaster
+from sttrans_core.grid import as_nodes
 from sttrans_core.runs import RunError
 
 __all__ = ["screening_recall"]
@@ -44,21 +45,23 @@ def screening_recall(
         RunError: The dataset does not fit the run, or the run keeps no Top-k.
         ValueError: A time is not in the dataset, there is none, or a size is below 1.
     """
+    dataset = as_nodes(dataset)
     sizes = {"screened_blocks": min(screened_blocks), "group_size": group_size}
     for name, size in {**sizes, "block_size": block_size}.items():
         if size < 1:
             raise ValueError(f"{name} must be at least 1; got {size}. Raise it.")
-    if not forecaster.has_alignment or forecaster.config.model.sources != "topk":
+    model, settings = forecaster.aligned()
+    if settings.sources != "topk":
         raise RunError(
             "A recall needs a model that keeps a Top-k; got the variant "
             f"{forecaster.config.variant_name!r}. Choose another run."
         )
-    trained = forecaster.model.selection
+    trained = model.selection
     batch = forecaster.batch(dataset, np.atleast_1d(np.asarray(times)))
-    geometry, rows = forecaster.model.geometry, []
+    geometry, rows = model.geometry, []
 
     def align(selection: Selection) -> Alignment:
-        _, alignments = forecaster.model(batch, selection=selection, need_alignment=True)
+        _, alignments = model(batch, selection=selection, need_alignment=True)
         return alignments[-1]
 
     exact = align(replace(trained, screening="exact"))

@@ -25,6 +25,7 @@ from sttrans_core import (
 from sttrans_core.baselines import HistoricalAverage, LastObserved
 from sttrans_core.data.saved import is_saved
 from sttrans_core.data.splits import Split, split_dataset
+from sttrans_core.grid import as_nodes
 from sttrans_core.truth import HitRate
 
 __all__ = [
@@ -160,7 +161,7 @@ def open_dataset(name: str) -> xr.Dataset:
         ValueError: The name is unknown or a file breaks the rules of its format.
     """
     try:
-        return load_dataset(name, download=False)
+        return as_nodes(load_dataset(name, download=False))
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{name} must be on this machine; got no file of it. Set STTRANS_DATA "

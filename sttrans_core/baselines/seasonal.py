@@ -43,18 +43,20 @@ class SeasonalNaive:
 
     def predict(self, origins: np.ndarray, *, horizon_steps: int) -> np.ndarray:
         """Forecast from each origin; see `FittedBaseline.predict`."""
-        forecast = np.full((len(origins), horizon_steps, *self._series.shape[1:]), np.nan)
+        shape = (len(origins), horizon_steps, *self._series.shape[1:])
+        forecast = np.full(shape, np.nan, dtype=self._series.dtype)
         lead = np.arange(1, horizon_steps + 1)
         nearest = -(-lead // self._cycle)  # cycles back to what is known at the origin
         for more in range(_MOST_CYCLES):
             steps = origins[:, None] + lead - (nearest + more) * self._cycle
             readings = read_steps(self._series, np.maximum(steps, 0))
             is_open = np.isnan(forecast) & _alike(steps >= 0, forecast)
-            forecast = np.where(is_open, readings, forecast)
+            np.copyto(forecast, readings, where=is_open)
             if not np.isnan(forecast).any():
                 return forecast
         average = self._average.predict(origins, horizon_steps=horizon_steps)
-        return np.where(np.isnan(forecast), average, forecast)
+        np.copyto(forecast, average, where=np.isnan(forecast))
+        return forecast
 
 
 def _alike(mask: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from sttrans_core.forecaster import Forecaster
+from sttrans_core.grid import as_nodes
 
 __all__ = ["count_sources", "mean_covered_mass"]
 
@@ -38,6 +39,7 @@ def mean_covered_mass(
         RunError: The dataset does not fit the run, or the run has no alignment.
         ValueError: A time or node is unknown or there is none.
     """
+    dataset = as_nodes(dataset)
     names = list(nodes if nodes is not None else forecaster.data.nodes)
     covered, chance = [], []
     for time in np.atleast_1d(np.asarray(times)):

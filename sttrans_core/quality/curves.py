@@ -10,6 +10,7 @@ import xarray as xr
 
 from sttrans_core.data.windows import Batch
 from sttrans_core.forecaster import Forecaster, windows_at_once
+from sttrans_core.grid import as_nodes
 from sttrans_core.quality.orders import Order, Ranking, check_orders, ranked_sources
 
 __all__ = ["deletion_curve", "faithfulness_curves", "insertion_curve"]
@@ -145,6 +146,7 @@ def faithfulness_curves(
         ValueError: A time, node or order is unknown or there is none, or a number is out of range.
         ImportError: Captum is missing and asked for.
     """
+    dataset = as_nodes(dataset)
     ids = forecaster.data.nodes
     targets = forecaster.indices(nodes if nodes is not None else ids)
     _check_numbers(numbers, directions, forecaster.config.data.history_steps * (len(ids) - 1))
@@ -167,9 +169,11 @@ def faithfulness_curves(
             for cell, some in _cuts(rankings[place], numbers, directions):
                 cells.append(np.ravel_multi_index(cell, shape))
                 hidden.append(some)
-            values = _forecasts_without(forecaster, batch, target, hidden)  # (row, P, ...)
+            values = _forecasts_without(forecaster, batch, target, hidden)  # (row, P, C)
             for column, reference in enumerate((truth.values[step, place], values[0])):
-                difference = np.abs(values - reference).reshape(len(values), -1)
+                # The truth of a dataset without channels has none either.
+                difference = np.abs(values - reference.reshape(values.shape[1:]))
+                difference = difference.reshape(len(values), -1)
                 np.add.at(sums[column], cells, np.nansum(difference, 1))
                 np.add.at(counts[column], cells, np.isfinite(difference).sum(1))
     mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
@@ -216,7 +220,7 @@ def _cuts(
 def _forecasts_without(
     forecaster: Forecaster, batch: Batch, target: int, hidden: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Forecast one target of one window with some sources hidden, over (row, horizon, ...)."""
+    """Forecast one target of one window with some sources hidden, over (row, horizon, channel)."""
     keys = [np.sort(each).tobytes() for each in hidden]
     distinct = dict(zip(keys, hidden, strict=True))  # orders often agree on what to hide
     query = torch.tensor([target], device=forecaster.device)

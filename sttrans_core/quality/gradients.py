@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sttrans_core.data.windows import Batch
 from sttrans_core.forecaster import Forecaster, windows_at_once
+from sttrans_core.grid import as_nodes
 
 __all__ = ["integrated_gradients"]
 
@@ -50,6 +51,7 @@ def integrated_gradients(
 
     Source: Sundararajan, Taly and Yan, "Axiomatic attribution for deep networks" (2017), eq. 1.
     """
+    dataset = as_nodes(dataset)
     try:
         from captum.attr import IntegratedGradients
     except ImportError as error:

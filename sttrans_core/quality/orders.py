@@ -120,7 +120,7 @@ def _weights(alignment: xr.Dataset, shape: tuple[int, ...]) -> np.ndarray:
 def _nearness(forecaster: Forecaster, node: int) -> np.ndarray:
     """Score sources by distance to the target, the newest step of a place first."""
     history = forecaster.config.data.history_steps
-    geometry = forecaster.model.geometry
+    geometry = forecaster.aligned()[0].geometry
     everyone = torch.arange(geometry.num_nodes, device=geometry.position.device)
     east, north = geometry.offsets_km(torch.full_like(everyone, node), everyone)
     distance = torch.hypot(east, north).cpu().numpy()

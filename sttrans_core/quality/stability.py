@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from sttrans_core.forecaster import Forecaster
+from sttrans_core.grid import as_nodes
 
 __all__ = ["alignment_stability"]
 
@@ -44,6 +45,7 @@ def alignment_stability(
         ValueError: There are fewer than two forecasters, or they do not differ in their seeds
             alone; a time or node is unknown or there is none.
     """
+    dataset = as_nodes(dataset)
     _check_seeds(forecasters)
     names = list(nodes if nodes is not None else forecasters[0].data.nodes)
     targets = forecasters[0].indices(names)
@@ -60,7 +62,7 @@ def alignment_stability(
             looks = [_Look.of(each.isel(query_node=query), is_source) for each in alignments]
             for several, (one, other) in zip(figures, pairs, strict=True):
                 several.append(_compare(looks[one], looks[other]))
-    num_segments = forecasters[0].config.model.num_segments
+    num_segments = forecasters[0].aligned()[1].num_segments
     unknown = [np.full((len(FIGURES), num_segments), np.nan)]
     mean = np.stack([np.mean(several or unknown, axis=0) for several in figures])
     labels = [each.config.label for each in forecasters]

@@ -9,6 +9,7 @@ import xarray as xr
 
 from sttrans_core.evaluation import evaluate_hits
 from sttrans_core.forecaster import Forecaster
+from sttrans_core.grid import as_nodes
 from sttrans_core.origins import spread_origins
 from sttrans_core.quality.coverage import mean_covered_mass
 from sttrans_core.quality.curves import NUMBERS, faithfulness_curves
@@ -64,7 +65,8 @@ def evaluate_quality(
         ValueError: A number or choice is out of range, or `others` differ in more than the seed.
         ImportError: Captum is missing and asked for.
     """
-    if forecaster.config.model.sources == "own":
+    dataset = as_nodes(dataset)
+    if not forecaster.has_alignment:
         return None
     if num_targets < 1:
         raise ValueError(

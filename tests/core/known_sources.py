@@ -39,11 +39,11 @@ class KnownModel(nn.Module):
     def forward(self, batch, *, query_nodes=None, need_alignment=False, **_):
         if query_nodes is None:
             query_nodes = torch.arange(batch.observed.shape[2])
-        size = (len(batch.observed), self.horizon, len(query_nodes))
+        size = (len(batch.observed), self.horizon, len(query_nodes), 1)
         total = torch.zeros(len(batch.observed))
         for (step, node), factor in self.coefficient.items():
             total = total + factor * batch.values[:, step, node, 0]
-        forecast = total[:, None, None].expand(size)
+        forecast = total[:, None, None, None].expand(size)
         return forecast, [self._alignment(size[0], size[2])] if need_alignment else []
 
     def _alignment(self, batch, queries):

@@ -3,6 +3,7 @@
 Sizes are primes where they can be, one per axis, so that a swapped axis cannot fit by chance.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,16 @@ def small_config(variant: str = "full", **sections: Any) -> ExperimentConfig:
     }
     config = ExperimentConfig.parse(fields).variant(variant)
     return config.replace(sections)
+
+
+def small_options() -> list[str]:
+    """Give the fields of `small_config` as options of a command."""
+    return [
+        f"--set={section}.{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for section, fields in small_config().model_dump(include={"data", "model", "train"}).items()
+        for name, value in fields.items()
+        if name not in {"dataset", "max_windows_per_epoch"}
+    ]
 
 
 def small_model(

@@ -13,19 +13,14 @@ import pytest
 import xarray as xr
 from command_line import refused, run_command
 from data_samples import speeds, write_folder
-from small_runs import contents, small_config
+from small_runs import contents, small_options
 from typer.testing import CliRunner
 
 from sttrans_core import cli
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunFolder
 
-TINY = [
-    f"--set={section}.{name}={value}"
-    for section, fields in small_config().model_dump(include={"data", "model", "train"}).items()
-    for name, value in fields.items()
-    if name not in {"dataset", "max_windows_per_epoch"}
-]
+TINY = small_options()
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from sttrans_core.baselines import (
     SeasonalNaive,
     covers_seasons,
 )
+from sttrans_core.baselines.arima import _Recursion
 
 NAN = np.nan
 TRAIN = 170
@@ -25,10 +26,9 @@ def _known_arima(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def fit(series: np.ndarray, *, workers: int | None):
         assert len(series) == TRAIN
-        weights = np.zeros((5, series.shape[1])), np.zeros((3, series.shape[1]))
-        weights[0][:2] = [[1.1], [-0.3]]
-        weights[1][0] = 0.4
-        return *weights, np.zeros(series.shape[1])
+        past, noise = np.zeros((2, 4, series.shape[1]))
+        past[:2], noise[:2] = [[1.1], [-0.3]], [[1.0], [0.4]]
+        return _Recursion(past, noise, np.zeros(series.shape[1]))
 
     monkeypatch.setattr("sttrans_core.baselines.arima._fit", fit)
 

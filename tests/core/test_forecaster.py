@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import HISTORY, HORIZON, NODES, SOURCES, dataset_of, rhythm
 
+from sttrans_core.data.windows import Windows
 from sttrans_core.forecaster import Forecaster, load_run
 from sttrans_core.runs import RunError
 from sttrans_core.schema import SchemaError
@@ -349,10 +350,12 @@ def test_an_outage_can_be_forecast(trained, series):
 
 def test_what_lies_outside_the_windows_is_not_scaled(trained, series, monkeypatch):
     asked = []
-    windows = trained._windows
-    monkeypatch.setattr(
-        trained, "_windows", lambda part: asked.append(part.sizes["time"]) or windows(part)
-    )
+
+    def windows(dataset, **options):
+        asked.append(dataset.sizes["time"])
+        return Windows(dataset, **options)
+
+    monkeypatch.setattr("sttrans_core.fitted.Windows", windows)
     trained.forecast(series, [_at(series, 50), _at(series, 60)])
     # History of 7 up to step 50, horizon of 6 after 60, and one step more.
     assert asked == [10 + HISTORY + HORIZON + 1]

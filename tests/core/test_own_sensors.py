@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from command_line import refused, run_command
-from small_runs import contents, rhythm, small_config
+from small_runs import contents, rhythm, small_config, small_options
 from typer.testing import CliRunner
 
 from sttrans_core import cli
@@ -21,12 +21,7 @@ from sttrans_core.runs import RunFolder
 from sttrans_core.training import train
 
 ROOT = Path(__file__).parents[2]
-TINY = [
-    f"--set={section}.{name}={value}"
-    for section, fields in small_config().model_dump(include={"data", "model", "train"}).items()
-    for name, value in fields.items()
-    if name not in {"dataset", "max_windows_per_epoch"}
-]
+TINY = small_options()
 
 
 @pytest.fixture
@@ -174,7 +169,7 @@ def test_a_card_and_a_list_name_saved_datasets(own):
 @pytest.mark.slow
 def test_the_example_of_the_readme_runs(tmp_path):
     readme = (ROOT / "README.md").read_text()
-    section = readme[readme.index("## Your own sensors") : readme.index("## Data and licences")]
+    section = readme[readme.index("## Your own sensors") : readme.index("## Your own grid")]
     code, store = re.findall(r"^```py\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
     (shell,) = re.findall(r"^```bash\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
     index = pd.date_range("2024-01-01", periods=400, freq="5min", name="time")

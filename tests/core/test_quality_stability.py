@@ -125,5 +125,5 @@ def test_the_mean_covered_mass_leaves_out_what_is_unknown(trained, whole_series)
 def test_a_run_without_alignment_has_no_mass(trained, series):
     other = known(trained, weight=FIVE)
     other.config = other.config.variant("no_alignment")
-    with pytest.raises(RunError, match="needs a model with cross-attention"):
+    with pytest.raises(RunError, match="needs an ST-Trans with cross-attention"):
         mean_covered_mass(other, series, _times(series, 60))
