@@ -16,7 +16,7 @@ COSTS = {
     "seconds_per_epoch": ("training", "s/epoch", 1.0),
     "epochs": ("trained for", "epochs", 1.0),
     "peak_mb": ("peak memory", "MB", 1.0),
-    "training_mb": ("of that training", "MB", 1.0),
+    "training_mb": ("above idle", "MB", 1.0),
     "attention_flops": ("attention, counted", "MFLOP", 1e-6),
     "attention_flops_measured": ("attention, measured", "MFLOP", 1e-6),
     "dense_flops": ("dense attention", "MFLOP", 1e-6),
@@ -36,14 +36,15 @@ def cost_cells(runs: Sequence[RunRecord]) -> Iterator[Cell]:
         runs: Of one data set.
 
     Yields:
-        Cells: a section for each machine and number of threads.
+        Cells: a section for each machine, number of threads and of runs at once.
     """
     machines: dict[str, list[RunRecord]] = {}
     for run in runs:
         if run.cost:
-            threads = run.cost["threads"]
-            plural = "s" if threads > 1 else ""
-            machines.setdefault(f"{run.cost['device']}, {threads} thread{plural}", []).append(run)
+            threads, at_once = run.cost["threads"], run.cost.get("runs_at_once", 1)
+            machine = f"{run.cost['device']}, {threads} thread{'s' if threads > 1 else ''}"
+            machine += f", {at_once} runs at once" if at_once > 1 else ""
+            machines.setdefault(machine, []).append(run)
     for machine, here in machines.items():
         for row, repetitions in by_row(here).items():
             for field, (column, units, scale) in COSTS.items():

@@ -89,7 +89,8 @@ def run_sweep(
                 "Choose another."
             ) from error
         with _client(scheduler, workers, threads, deaths, len(open_plans)) as client:
-            sweep = _Sweep(client, output, threads=threads, robustness=robustness)
+            at_once = min(len(open_plans), len(client.nthreads()))
+            sweep = _Sweep(client, output, threads=threads, at_once=at_once, robustness=robustness)
             ended = sweep.run(open_plans, list(done.values()), should_stop, on_progress)
             done = {each.name: each for each in ended}
     return [done[plan.name] for plan in plans]

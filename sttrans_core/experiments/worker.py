@@ -1,6 +1,7 @@
 """What a worker does: train a run or go on with it, measure it, score it."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def leave_interrupts() -> None:
 
 
 def run_on_worker(
-    config: ExperimentConfig, path: str, *, threads: int, robustness: bool, stop: str
+    config: ExperimentConfig, path: str, *, threads: int, at_once: int, robustness: bool, stop: str
 ) -> Literal["finished", "stopped"]:
     """Perform a run as a task of dask.
 
@@ -38,6 +39,7 @@ def run_on_worker(
         config: What is trained.
         path: Folder of the run.
         threads: Threads of PyTorch and of compiled loops.
+        at_once: Runs that the sweep performs at the same time.
         robustness: Also score the run on damaged histories.
         stop: Name of the event that asks all runs to stop.
 
@@ -48,7 +50,9 @@ def run_on_worker(
         Exception: Whatever the run raises; dask carries it to the sweep.
     """
     from distributed import Event
+    from tqdm.auto import tqdm
 
+    tqdm.set_lock(threading.RLock())  # a worker that is killed would leave the usual one behind
     torch.set_num_threads(threads)  # which compiled loops follow
     event, asked, answer = Event(stop), 0.0, False
 
@@ -58,13 +62,16 @@ def run_on_worker(
             asked, answer = time.monotonic(), bool(event.is_set())
         return answer
 
-    return perform(config, Path(path), robustness=robustness, should_stop=should_stop)
+    return perform(
+        config, Path(path), at_once=at_once, robustness=robustness, should_stop=should_stop
+    )
 
 
 def perform(
     config: ExperimentConfig,
     path: Path,
     *,
+    at_once: int = 1,
     robustness: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Literal["finished", "stopped"]:
@@ -74,6 +81,7 @@ def perform(
         config: What is trained.
         path: Folder of the run. It gets what `train` and `evaluate` write, and `cost.json`; on
             simulated data `hits.csv`; `robustness.csv` if asked for; `scores.csv` last.
+        at_once: Runs that are performed at the same time, for whom reads its timings.
         robustness: Also score the run on damaged histories.
         should_stop: Asked at every step of the training and between scores.
 
@@ -94,15 +102,15 @@ def perform(
         if stage == "finished":
             return "finished"
         dataset = load_dataset(config.data.dataset)
-        memory: dict[str, float] = {}
+        more: dict[str, float] = {"runs_at_once": at_once}
         if stage != "trained":
-            memory = _train(config, folder, dataset, stage, should_stop)
+            more |= _train(config, folder, dataset, stage, should_stop)
             if folder.read_json("status.json")["state"] == "stopped":
                 return "stopped"
         forecaster = load_run(path, device=config.train.device)
         robustness = robustness and fits_memory(dataset)
         scoring = [
-            lambda: folder.write_json("cost.json", _costs(forecaster, dataset) | memory),
+            lambda: folder.write_json("cost.json", _costs(forecaster, dataset) | more),
             lambda: evaluate_hits(forecaster, dataset, write=True),
             lambda: evaluate_robustness(forecaster, dataset, write=True) if robustness else None,
             lambda: evaluate(forecaster, dataset, write=True),
@@ -122,13 +130,24 @@ def _alone(folder: RunFolder) -> Iterator[None]:
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.path.with_name(f".{folder.path.name}.lock"), timeout=LOCK_SECONDS)
     try:
-        with lock:
+        with lock, _nothing_by_halves(folder):
             yield
     except Timeout as error:
         raise RunError(
             f"A run must be worked on by one process at a time; got {folder.path}, which another "
             "sweep works on. Wait for that one, or stop it."
         ) from error
+
+
+@contextmanager
+def _nothing_by_halves(folder: RunFolder) -> Iterator[None]:
+    """Remove what could not be written whole, which would only fill a full disk."""
+    try:
+        yield
+    except OSError:
+        for part in folder.path.glob(".*.part"):
+            part.unlink()
+        raise
 
 
 def _train(
@@ -143,15 +162,36 @@ def _train(
 
     if stage == "new":
         (folder / "config.json").unlink(missing_ok=True)  # of a run that never began
-    device, epochs = pick_device(config.train.device), []
-    forget_peak(device)
-    before = resident_mb(device)
+    memory = _Memory(pick_device(config.train.device))
     train(
         config, run_dir=folder.path, dataset=dataset, should_stop=should_stop,
-        resume=stage == "begun", on_epoch=epochs.append,
+        resume=stage == "begun", on_epoch=memory,
     )  # fmt: skip
-    peak = peak_mb(device)
-    return {"peak_mb": round(peak), "training_mb": round(peak - before)} if epochs else {}
+    return memory.fields()
+
+
+class _Memory:
+    """Watches the memory of a training from its second epoch on.
+
+    The first one also loads and compiles what later ones find there, and later runs, too.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.num_epochs, self.before = device, 0, 0.0
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        del row
+        self.num_epochs += 1
+        if self.num_epochs == 1:
+            forget_peak(self.device)
+            self.before = resident_mb(self.device)
+
+    def fields(self) -> dict[str, float]:
+        """Give the peak, and how far it is above what was there between two epochs."""
+        if self.num_epochs < 2:
+            return {}
+        peak = peak_mb(self.device)
+        return {"peak_mb": round(peak), "training_mb": round(peak - self.before, 1)}
 
 
 def _costs(forecaster: Forecaster, dataset: xr.Dataset) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def to_markdown(table: ResultTable) -> str:
         lines.append("|---" * (len(columns) + 2) + "|")
         seeds = cells.groupby("row", sort=False)["seeds"].max()
         for row, count in seeds.items():
-            texts = [texts.get(str(row), "") for texts in columns.values()]
+            texts = [texts.get(str(row), "-") for texts in columns.values()]
             lines.append(f"| {row} | {' | '.join(texts)} | {count or '-'} |")
         lines.append("")
     return "\n".join([*lines, *(f"- {note}" for note in table.notes)]) + "\n"

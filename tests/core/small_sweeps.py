@@ -39,7 +39,7 @@ def small_plans(dataset: str, *, epochs: int = 2, **options: Any) -> list[RunPla
     return plan_runs([dataset], settings={**SETTINGS, "train": train}, **options)
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], *, seconds: float = 300) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -123,6 +123,7 @@ def test_a_performed_run_is_scored_and_measured(finished):
     assert cost["epochs"] == 2
     assert cost["training_seconds"] == forecaster.history[-1]["total_seconds"]
     assert 0 <= cost["training_mb"] < cost["peak_mb"]
+    assert cost["runs_at_once"] == 1
     assert cost["inference_ms_low"] <= cost["inference_ms"] <= cost["inference_ms_high"]
     assert (path / "robustness.csv").exists()
     assert not (path / "hits.csv").exists()  # the series knows no true causes

@@ -123,10 +123,10 @@ def test_costs_stand_by_machine(tmp_path):
         run = mock_run(tmp_path, str(seed), seed=seed, mae=1.0)
         add_costs(run, inference_ms=milliseconds, attention_flops=3_000_000)
     other = mock_run(tmp_path, "gpu", variant="no_gate", mae=1.0)
-    add_costs(other, device="a GPU", threads=4)
+    add_costs(other, device="a GPU", threads=4, runs_at_once=2)
     table = _tables(tmp_path)["efficiency"]
     sections = list(dict.fromkeys(table.frame["section"]))
-    assert sections == ["a processor, 1 thread", "a GPU, 4 threads"]
+    assert sections == ["a processor, 1 thread", "a GPU, 4 threads, 2 runs at once"]
     assert _value(table, "ST-Trans full", "one forecast", sections[0])["mean"] == 3.0
     flops = _value(table, "ST-Trans full", "attention, counted", sections[0])
     assert (flops["mean"], flops["units"]) == (3.0, "MFLOP")
