@@ -10,11 +10,12 @@ from torch import nn
 
 from sttrans_core.alignment import Alignment
 from sttrans_core.forecaster import Forecaster
+from sttrans_core.model import STTrans
 
 Source = tuple[int, int]  # step, node
 
 
-class KnownModel(nn.Module):
+class KnownModel(STTrans):
     """Every forecast is a weighted sum of readings, and every alignment the same.
 
     Args:
@@ -31,7 +32,7 @@ class KnownModel(nn.Module):
         weight: Mapping[Source, float],
         covered: tuple[float, ...] = (0.5, 0.5),
     ) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # nothing is built
         self.geometry, self.selection = like.model.geometry, like.model.selection
         self.horizon = like.config.data.horizon_steps
         self.coefficient, self.weight, self.covered = coefficient, weight, covered
