@@ -1,5 +1,6 @@
 """The commands `sweep` and `tables`."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +100,8 @@ class _Screen:
 
         self.console = Console()
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
-        self.told, self.last = 0, -TELL_SECONDS
+        self.told: int | None = None
+        self.last = -math.inf
         if self.console.is_terminal:
             self.live.start()
         return self
@@ -113,7 +115,7 @@ class _Screen:
 
         from sttrans_core.experiments.progress import progress_lines
 
-        if self.last < 0:
+        if self.told is None:
             self.told = sum(each.was_finished for each in progress.outcomes)
         for each in progress.outcomes[self.told :]:
             self._print(f"{each.name}: {each.state}{f' ({each.reason})' if each.reason else ''}")

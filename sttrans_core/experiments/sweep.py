@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import math
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from sttrans_core.experiments.progress import (
     estimate_seconds,
     read_status,
 )
-from sttrans_core.experiments.worker import leave_interrupts, run_on_worker
+from sttrans_core.experiments.worker import run_on_worker
 from sttrans_core.runs import RunError, RunFolder
 
 __all__ = ["run_sweep"]
@@ -231,17 +233,34 @@ def _client(
         # shares the memory of the main one.
         "MALLOC_ARENA_MAX": 1,
     }
-    with (
-        config.set({"distributed.nanny.pre-spawn-environ": environment}),
-        LocalCluster(
-            n_workers=min(workers or usual, num_runs), threads_per_worker=1, memory_limit=0,
-            dashboard_address=None, silence_logs=logging.CRITICAL,
-            scheduler_kwargs={"allowed_failures": deaths, **NO_PAGE},
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):  # fmt: skip
-        client.register_worker_callbacks(leave_interrupts)
+    with ExitStack() as stack:
+        with _interrupts_held():
+            stack.enter_context(config.set({"distributed.nanny.pre-spawn-environ": environment}))
+            cluster = LocalCluster(
+                n_workers=min(workers or usual, num_runs), threads_per_worker=1, memory_limit=0,
+                dashboard_address=None, silence_logs=logging.CRITICAL,
+                scheduler_kwargs={"allowed_failures": deaths, **NO_PAGE},
+            )  # fmt: skip
+            stack.enter_context(cluster)
+            client = stack.enter_context(Client(cluster, set_as_default=False))
         yield client
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while threads and processes start, all of which inherit that.
+
+    A terminal sends it to workers, too, but it is the sweep that asks them to stop.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows workers end at once
+        yield
+        return
+    ensure_running()  # what tracks resources of processes would let them through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What a worker does: train a run or go on with it, measure it, score it."""
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,15 +18,10 @@ from sttrans_core.forecaster import Forecaster, load_run
 from sttrans_core.memory import forget_peak, peak_mb, resident_mb
 from sttrans_core.runs import RunError, RunFolder
 
-__all__ = ["leave_interrupts", "perform", "run_on_worker"]
+__all__ = ["perform", "run_on_worker"]
 
 ASK_SECONDS = 0.5
 LOCK_SECONDS = 20.0  # a worker that has lost its scheduler takes some seconds to end
-
-
-def leave_interrupts() -> None:
-    """Leave Ctrl-C, which a terminal sends to workers too, to the sweep: it asks runs to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_on_worker(
@@ -49,17 +43,20 @@ def run_on_worker(
     Raises:
         Exception: Whatever the run raises; dask carries it to the sweep.
     """
-    from distributed import Event
+    from distributed import get_worker
+    from distributed.utils import sync
     from tqdm.auto import tqdm
 
     tqdm.set_lock(threading.RLock())  # a worker that is killed would leave the usual one behind
     torch.set_num_threads(threads)  # which compiled loops follow
-    event, asked, answer = Event(stop), 0.0, False
+    worker, asked, answer = get_worker(), 0.0, False
 
     def should_stop() -> bool:
         nonlocal asked, answer
         if time.monotonic() - asked > ASK_SECONDS:
-            asked, answer = time.monotonic(), bool(event.is_set())
+            # As `distributed.Event` does it, without a client that complains when it is killed.
+            answer = bool(sync(worker.loop, worker.scheduler.event_is_set, name=stop))
+            asked = time.monotonic()
         return answer
 
     return perform(

@@ -1,15 +1,19 @@
 """Which runs a sweep consists of, how far each has come, and how long the rest takes."""
 
+import io
 import json
 import os
 import re
 import sys
+from functools import partial
 
 import pytest
+import rich.console
 from command_line import refused
 from small_runs import contents
 from small_sweeps import save_series, small_plans
 
+from sttrans_core.cli_experiments import _Screen
 from sttrans_core.config import BaselineConfig, ConfigError
 from sttrans_core.experiments.plan import MODELS, experiment_for, plan_runs, stage_of
 from sttrans_core.experiments.progress import (
@@ -221,6 +225,36 @@ def test_the_lines_tell_all_and_each():
         "  d/full/seed-1: running  epoch 3 of 12, 0:01:02 left",
         "  e: running",
     ]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_every_end_is_told_once(is_terminal, monkeypatch):
+    said = io.StringIO()
+    console = partial(rich.console.Console, file=said, force_terminal=is_terminal, width=99)
+    monkeypatch.setattr("rich.console.Console", console)
+    outcomes = [
+        Outcome(name="before", state="finished", was_finished=True),
+        Outcome(name="good", state="finished"),
+        Outcome(name="bad", state="failed", reason="No [space] left."),
+    ]
+    running = RunStatus(name="last", state="running", epoch=1, epochs=2, eta_seconds=5)
+    with _Screen() as screen:
+        for count in (1, 1, 2, 2, 3, 3):
+            screen(
+                Progress(
+                    outcomes=outcomes[:count],
+                    running=[running],
+                    num_waiting=3 - count,
+                    eta_seconds=7,
+                )
+            )
+    text = said.getvalue()
+    assert text.count("good: finished") == 1
+    assert text.count("bad: failed (No [space] left.)") == 1
+    assert "before: finished" not in text
+    assert "last: running  epoch 1 of 2, 0:00:05 left" in text
+    # A terminal is drawn anew each time, a file gets lines when there is news.
+    assert text.count("0:00:07 left") >= 6 if is_terminal else text.count("0:00:07 left") == 3
 
 
 def test_a_status_of_an_earlier_time_is_not_that_of_now(tmp_path):

@@ -214,6 +214,7 @@ def test_a_run_that_another_process_works_on_is_left_alone(dataset, tmp_path, mo
 
 
 def test_a_scheduler_that_nobody_runs_is_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sttrans_core.experiments.sweep.CONNECT_SECONDS", 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
