@@ -25,7 +25,7 @@ from sttrans_core.scores import write_scores, write_table
 from sttrans_core.slabs import read_steps
 from sttrans_core.truth import HitRate, has_truth, hit_rate
 
-__all__ = ["evaluate", "evaluate_baselines", "evaluate_hits"]
+__all__ = ["evaluate", "evaluate_baselines", "evaluate_hits", "suited_baselines"]
 
 Part = Literal["train", "validation", "test"]
 Over = Literal["step", "prefix"]
@@ -182,7 +182,7 @@ def evaluate_baselines(
     nodes = as_nodes(dataset)
     models = {
         baseline.label: partial(baseline.predict, horizon_steps=horizon_steps)
-        for baseline in _fitted_baselines(
+        for baseline in suited_baselines(
             nodes,
             num_train_steps=num_train_steps,
             horizon_steps=horizon_steps,
@@ -195,10 +195,20 @@ def evaluate_baselines(
     )  # fmt: skip
 
 
-def _fitted_baselines(
+def suited_baselines(
     dataset: xr.Dataset, *, num_train_steps: int, horizon_steps: int, on_grid: bool
 ) -> Iterator[FittedBaseline]:
-    """Give the baselines that such data is compared with."""
+    """Give the baselines that such data is compared with; see `evaluate_baselines`.
+
+    Args:
+        dataset: A labelled dataset of nodes.
+        num_train_steps: Steps of the training part.
+        horizon_steps: Steps to forecast.
+        on_grid: Whether the nodes are the cells of a grid.
+
+    Yields:
+        Each of them, fitted.
+    """
     has_seasons = on_grid and covers_seasons(dataset, num_train_steps)
     kinds: list[type[FittedBaseline]] = [LastObserved] if on_grid else [LastValue, LastObserved]
     kinds += [Climatology, AnomalyPersistence] if has_seasons else [HistoricalAverage]

@@ -21,7 +21,11 @@ _SYNC_BUFFERS = (
 
 
 def is_first_process() -> bool:
-    """Say whether this process is the one that writes and reports; the only one, mostly."""
+    """Say whether this process is the one that writes and reports; the only one, mostly.
+
+    Returns:
+        True outside of a training that processes share, too.
+    """
     return not dist.is_initialized() or dist.get_rank() == 0
 
 

@@ -9,7 +9,7 @@ import xarray as xr
 from torch import Tensor
 
 from sttrans_core.data.splits import split_dataset, split_name
-from sttrans_core.evaluation import _fitted_baselines
+from sttrans_core.evaluation import suited_baselines
 from sttrans_core.forecaster import Forecaster, windows_at_once
 from sttrans_core.grid import as_nodes, is_grid
 from sttrans_core.metrics import ErrorSums
@@ -139,7 +139,7 @@ def evaluate_robustness(
                     nodes, corruption, std=forecaster.data.scaler.std, seed=seed,  # type: ignore[arg-type]
                     block_steps=data.history_steps, first_step=parts.test.start,
                 )  # fmt: skip
-            baselines = _fitted_baselines(
+            baselines = suited_baselines(
                 seen, num_train_steps=len(parts.train) + data.history_steps - 1,
                 horizon_steps=data.horizon_steps, on_grid=on_grid,
             )  # fmt: skip
