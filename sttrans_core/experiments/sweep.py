@@ -228,7 +228,6 @@ def _client(
     usual = 1 if torch.cuda.is_available() else max(1, CPU_COUNT // threads)
     environment = {
         "OMP_NUM_THREADS": threads,
-        "NUMBA_NUM_THREADS": threads,
         # A run computes in a thread of its worker. Large arrays are slow there unless the thread
         # shares the memory of the main one.
         "MALLOC_ARENA_MAX": 1,
