@@ -263,7 +263,7 @@ class STTrans(nn.Module):
         """
         usual = None if self.cycle is None else self.cycle(batch)  # (B, T + P, N, C)
         if usual is not None:
-            batch = self._less(batch, usual[:, : self.history_steps])
+            batch = self._less(batch, usual)
         asked = query_nodes
         if query_nodes is not None:
             query_nodes = whole_groups(self.geometry, selection or self.selection, query_nodes)
@@ -321,13 +321,20 @@ class STTrans(nn.Module):
         when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
         return self.history(own.flatten(2))[:, :, None] + when[:, None]
 
-    def _less(self, batch: Batch, usual: Float[Tensor, "batch history node channel"]) -> Batch:
-        """Take what is usual off the target's channels of the history, where it was observed."""
+    def _less(self, batch: Batch, usual: Float[Tensor, "batch steps node channel"]) -> Batch:
+        """Take what is usual off the target's channels, of earlier days too, where observed."""
         channels, several = self.num_channels, batch.values.shape[-1] > 1
         first_flag = batch.values.shape[-1] // 2
         seen = batch.values[..., first_flag : first_flag + channels] if several else 1.0
-        target = (batch.values[..., :channels] - usual * seen) * batch.observed[..., None]
-        return batch._replace(values=torch.cat([target, batch.values[..., channels:]], dim=-1))
+        past = usual[:, : self.history_steps]
+        target = (batch.values[..., :channels] - past * seen) * batch.observed[..., None]
+        earlier = batch.earlier
+        if earlier is not None:  # days, not seasons, before: the same is usual then
+            days, flags = earlier.unflatten(-1, (2, -1, channels)).unbind(-3)
+            days = days - usual[..., None, :] * flags
+            earlier = torch.stack([days, flags], dim=-3).flatten(-3)
+        values = torch.cat([target, batch.values[..., channels:]], dim=-1)
+        return batch._replace(values=values, earlier=earlier)
 
     def _last_observed(self, batch: Batch) -> Float[Tensor, "batch node channel"]:
         """Give the newest observed target in z-scores; 0, the mean, where there is none."""

@@ -11,6 +11,8 @@ from sttrans_core.evaluation import evaluate, evaluate_baselines
 from sttrans_core.fitted import FittedData
 from sttrans_core.forecaster import load_run
 from sttrans_core.grid import as_nodes
+from sttrans_core.model import StartingPoint
+from sttrans_core.optimization import averaged
 from sttrans_core.runs import RunError
 from sttrans_core.training import train
 
@@ -234,3 +236,47 @@ def test_a_baseline_is_trained_by_the_same_loop(name, tmp_path):
         RunError, match=rf"an ST-Trans with cross-attention; got the run of '{name}'"
     ):
         loaded.align(dataset, dataset["time"].values[-1])
+
+
+def test_a_forecast_starts_between_the_last_reading_and_earlier_days():
+    # Untrained shares are alike: a mean of the last reading and of both earlier days, of which a
+    # missing one counts as the last reading. Two steps ahead at one place, one channel.
+    start = StartingPoint(8, num_lags=2, segment_steps=2, num_channels=1)
+    earlier = torch.tensor([[[[4.0, 7.0, 1.0, 1.0]], [[4.0, 0.0, 1.0, 0.0]]]])
+    mixed = start(torch.randn(1, 1, 1, 8), torch.tensor([[[1.0]]]), earlier)
+    assert mixed[0, :, 0, 0].tolist() == pytest.approx([(1 + 4 + 7) / 3, (1 + 4 + 1) / 3])
+    # Shares that have learned to trust the second day alone.
+    with torch.no_grad():
+        start.shares.bias.copy_(torch.tensor([0.0, 0.0, 9.0] * 2))
+    mixed = start(torch.randn(1, 1, 1, 8), torch.tensor([[[1.0]]]), earlier)
+    assert mixed[0, :, 0, 0].tolist() == pytest.approx([7.0, 1.0])
+
+
+def test_seasons_are_taken_out_of_earlier_days_too():
+    grid = as_nodes(_grid(2400))
+    config = small_config(variant="no_alignment", data={"lag_days": [7]})
+    fitted, _ = FittedData.fit(grid, config)
+    model = fitted.build_model(config, dataset=grid)
+    for parameter in model.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    batch = fitted.windows(grid, config, device="cpu").batch([100])
+    usual = fitted.scaler.inverse(model.cycle(batch))[0, :, :, 0].numpy()
+    values = fitted.scaler.inverse(model(batch)[0])[0, :, :, 0].detach().numpy()
+    readings, ahead = grid["target"].values, 100 + HISTORY + np.arange(HORIZON)
+    last = readings[100 + HISTORY - 1] - usual[HISTORY - 1]
+    week = readings[ahead - 28] - usual[HISTORY:]
+    assert values == pytest.approx(usual[HISTORY:] + (last + week) / 2, abs=1e-3)
+
+
+def test_the_average_of_weights_by_hand():
+    model = torch.nn.Linear(1, 1, bias=False)
+    kept = averaged(model, 0.5)
+    found = []
+    for weight in (4.0, 8.0, 0.0):
+        with torch.no_grad():
+            model.weight.fill_(weight)
+        kept.update_parameters(model)
+        found.append(kept.module.weight.item())
+    # The first is taken whole; then shares of 2/11 and 3/12 stay, which are below 0.5.
+    second = 4 * 2 / 11 + 8 * 9 / 11
+    assert found == pytest.approx([4.0, second, second * 3 / 12])
