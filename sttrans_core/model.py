@@ -20,10 +20,9 @@ from sttrans_core.encoder import EncoderLayer
 from sttrans_core.fusion import DynamicValues, SpatioTemporalFusion, StaticValues
 from sttrans_core.relation import Geometry
 from sttrans_core.seasons import SeasonalCycle
+from sttrans_core.starting_point import StartingPoint
 
-__all__ = ["DataShape", "DecoderLayer", "STTrans", "StartingPoint", "forecast_of"]
-
-_SHARPNESS = 8.0  # of shares, so that some hundred steps of training can choose one day
+__all__ = ["DataShape", "DecoderLayer", "STTrans", "forecast_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,42 +119,6 @@ class DecoderLayer(nn.Module):
                 need_alignment=need_alignment,
             )
         return self.fusion(query, aggregated), alignment
-
-
-class StartingPoint(nn.Module):
-    """Where a forecast starts from: the last reading and those of earlier days, mixed.
-
-    The shares depend on the query, and start alike for all days; a day that is missing counts as
-    the last reading.
-
-    Args:
-        width: Channels of a query.
-        num_lags: Earlier days.
-        segment_steps: Steps of a segment of the horizon.
-        num_channels: Channels that are forecast.
-    """
-
-    def __init__(self, width: int, *, num_lags: int, segment_steps: int, num_channels: int) -> None:
-        super().__init__()
-        self.num_lags, self.num_channels = num_lags, num_channels
-        self.norm = nn.LayerNorm(width)
-        self.shares = nn.Linear(width, segment_steps * (1 + num_lags))
-        nn.init.zeros_(self.shares.weight)
-        nn.init.zeros_(self.shares.bias)
-
-    def forward(
-        self,
-        query: Float[Tensor, "batch query segment channel"],
-        last: Float[Tensor, "batch query quantity"],
-        earlier: Float[Tensor, "batch horizon query lag"],
-    ) -> Float[Tensor, "batch horizon query quantity"]:
-        """Mix the last reading and those of earlier days, each step for itself."""
-        shares = self.shares(self.norm(query)).flatten(2).unflatten(2, (-1, 1 + self.num_lags))
-        shares = (_SHARPNESS * shares).softmax(-1).transpose(1, 2)  # (B, P, Q, 1 + L)
-        days, seen = earlier.unflatten(3, (2, self.num_lags, self.num_channels)).unbind(3)
-        here = last[:, None, :, None]  # (B, 1, Q, 1, C)
-        days = torch.where(seen > 0, days, here)  # (B, P, Q, L, C)
-        return shares[..., :1] * last[:, None] + (shares[..., 1:, None] * days).sum(3)
 
 
 class STTrans(nn.Module):

@@ -11,9 +11,9 @@ from sttrans_core.evaluation import evaluate, evaluate_baselines
 from sttrans_core.fitted import FittedData
 from sttrans_core.forecaster import load_run
 from sttrans_core.grid import as_nodes
-from sttrans_core.model import StartingPoint
 from sttrans_core.optimization import averaged
 from sttrans_core.runs import RunError
+from sttrans_core.starting_point import StartingPoint
 from sttrans_core.training import train
 
 ONE_EPOCH = {"epochs": 1, "max_windows_per_epoch": 31, "learning_rate": 1e-2}
