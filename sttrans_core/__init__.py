@@ -25,7 +25,7 @@ from sttrans_core.data import (
 )
 from sttrans_core.data.simulate import simulate_freeway
 from sttrans_core.data.simulate_weather import simulate_weather
-from sttrans_core.evaluation import evaluate, evaluate_baselines
+from sttrans_core.evaluation.protocol import evaluate, evaluate_baselines
 from sttrans_core.export import export_forecaster
 from sttrans_core.forecaster import Forecaster, load_run
 from sttrans_core.pretrained import list_pretrained, load_pretrained
@@ -37,8 +37,8 @@ from sttrans_core.quality import (
 )
 from sttrans_core.runs import RunError
 from sttrans_core.schema import SchemaError, check_alignment, check_dataset, check_forecast
-from sttrans_core.training import train
-from sttrans_core.truth import hit_rate, true_causes
+from sttrans_core.training.loop import train
+from sttrans_core.truth.hits import hit_rate, true_causes
 
 __all__ = [
     "PRESETS",

@@ -1,6 +1,6 @@
 """`python -m sttrans_core`."""
 
-from sttrans_core.cli import main
+from sttrans_core.commands.main import main
 
 if __name__ == "__main__":
     main()

@@ -93,18 +93,24 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 # What suits a data set, beside its preset: what it is split by, and what a forecast can look at.
 SUITED: dict[str, dict[str, dict[str, Any]]] = {
     "metr-la": {"data": {"lag_days": [1]}},
-    "metr-la-10": {"data": {"lag_days": [1, 7]}},
-    "pems-bay": {"data": {"lag_days": [1, 7]}},
+    "metr-la-10": {"data": {"lag_days": [1, 7], "usual_weeks": 4}},
+    "pems-bay": {"data": {"lag_days": [1, 7], "usual_weeks": 4}},
     "nyc-taxi": {
-        "data": {"split": ["2023-01-22", "2023-01-25"], "lag_days": [1, 7]},
-        "train": {"loss": "mse"},
+        "data": {"split": ["2023-01-22", "2023-01-25"], "lag_days": [7], "usual_weeks": 4},
+        "train": {"batch_size": 4, "average_decay": 0.995, "gaps": 0.25, "epochs": 12},
     },
-    "nyc-taxi-green": {"data": {"lag_days": [1, 7]}, "train": {"loss": "mse"}},
-    "nyc-bike": {"data": {"lag_days": [1, 7]}, "train": {"loss": "mse"}},
+    "nyc-taxi-green": {"data": {"lag_days": [7], "usual_weeks": 4}},
+    "nyc-bike": {"data": {"lag_days": [7], "usual_weeks": 4}},
     "weatherbench": {"train": {"loss": "mse"}},
-    "ncep-air": {"train": {"loss": "mse"}},
+    "ncep-air": {
+        "model": {"encoder_nodes": 9, "screening": "blocks", "topk": 32},
+        "train": {"loss": "mse", "batch_size": 8},
+    },
     "era5-uk": {"train": {"loss": "mse"}},
-    "simulated-weather": {"train": {"loss": "mse"}},
+    "simulated-weather": {
+        "model": {"encoder_nodes": 9},
+        "train": {"loss": "mse", "batch_size": 4, "max_windows_per_epoch": 800},
+    },
 }
 
 

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sttrans_core.alignment.position import FixedPosition, LearnedPosition
 from sttrans_core.data.windows import Batch, Scaler
 from sttrans_core.forecaster import Forecaster
-from sttrans_core.model import DecoderLayer, STTrans
-from sttrans_core.position import FixedPosition, LearnedPosition
+from sttrans_core.model.sttrans import DecoderLayer, STTrans
 
 __all__ = ["export_forecaster"]
 
@@ -124,7 +124,7 @@ def _check_inputs(forecaster: Forecaster) -> None:
     more = {
         "several channels": len(data.channels) > 1,
         "covariates": len(data.covariates) > 0,
-        "earlier days": len(config.data.lag_days) > 0,
+        "earlier days": config.data.num_lags > 0,
         "the season": data.has_season,
         "a baseline": not isinstance(forecaster.model, STTrans),
     }

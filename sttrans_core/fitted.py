@@ -19,11 +19,11 @@ from sttrans_core.data.graph import adjacency_from_locations
 from sttrans_core.data.splits import Split, split_dataset
 from sttrans_core.data.windows import Scaler, Windows
 from sttrans_core.grid import as_nodes, is_grid
-from sttrans_core.model import DataShape, STTrans
-from sttrans_core.roads import downstream_pairs
+from sttrans_core.model.sttrans import DataShape, STTrans
 from sttrans_core.runs import RunError, fingerprint
 from sttrans_core.schema import check_dataset, check_labels, interval_of, steps_per_day
 from sttrans_core.slabs import slabs
+from sttrans_core.space.roads import downstream_pairs
 
 __all__ = ["FittedData", "graph_of", "lags_of"]
 
@@ -129,7 +129,7 @@ class FittedData:
         Args:
             config: The experiment.
             dataset: The series of nodes, where the model is to be trained: a baseline takes its
-                graph from there, ours the climatology. Trained weights hold both.
+                graph from there, ours what is usual. Trained weights hold both.
 
         Returns:
             The model.
@@ -159,12 +159,13 @@ class FittedData:
             has_season=self.has_season,
             num_channels=num_channels,
             num_inputs=num_inputs,
-            num_lags=len(config.data.lag_days),
+            num_lags=config.data.num_lags,
             downstream=np.array(self.downstream, dtype=np.int64).reshape(-1, 2),
         )
         model = STTrans(config.model, shape)
-        if dataset is not None and model.cycle is not None:
-            model.cycle.fit(dataset, self.scaler, num_train_steps=self.num_train_steps(dataset))
+        if dataset is not None:
+            num_train_steps = self.num_train_steps(dataset)
+            model.anomalies.fit(dataset, self.scaler, num_train_steps=num_train_steps)
         return model
 
     def num_train_steps(self, dataset: xr.Dataset) -> int:
@@ -304,7 +305,7 @@ def graph_of(dataset: xr.Dataset) -> Float[np.ndarray, "node node"]:
     return adjacency_from_locations(dataset["latitude"].values, dataset["longitude"].values)
 
 
-def lags_of(dataset: xr.Dataset, config: ExperimentConfig) -> list[int]:
+def lags_of(dataset: xr.Dataset, config: ExperimentConfig) -> list[tuple[int, ...]]:
     """Give the steps back to earlier readings.
 
     Args:
@@ -312,27 +313,30 @@ def lags_of(dataset: xr.Dataset, config: ExperimentConfig) -> list[int]:
         config: The experiment.
 
     Returns:
-        One number for each of `data.lag_days`.
+        A number of its own for each of `data.lag_days`, then those of `data.usual_weeks` together.
 
     Raises:
         ValueError: The interval does not divide a day, or a lag is shorter than the horizon.
     """
-    if not config.data.lag_days:
+    if not config.data.num_lags:
         return []
     interval, horizon = interval_of(dataset), config.data.horizon_steps
     if pd.Timedelta("1D") % interval:
         raise ValueError(
-            "data.lag_days needs an interval that divides a day; got "
-            f"{dataset.attrs['interval']}. Leave lag_days empty, or resample the series."
+            "data.lag_days and data.usual_weeks need an interval that divides a day; got "
+            f"{dataset.attrs['interval']}. Leave them out, or resample the series."
         )
-    lags = [days * steps_per_day(dataset) for days in config.data.lag_days]
-    if min(lags) < horizon:
+    days = [(each,) for each in config.data.lag_days]
+    if config.data.usual_weeks:
+        days.append(tuple(7 * (1 + week) for week in range(config.data.usual_weeks)))
+    nearest, day = min(map(min, days)), steps_per_day(dataset)
+    if nearest * day < horizon:
         raise ValueError(
             "data.lag_days must reach back as far as the horizon, or further, since what lies "
-            f"between is not known yet; got {min(config.data.lag_days)} days, {min(lags)} steps, "
+            f"between is not known yet; got {nearest} days, {nearest * day} steps, "
             f"with horizon_steps={horizon}. Use a longer lag or a shorter horizon."
         )
-    return lags
+    return [tuple(each * day for each in lag) for lag in days]
 
 
 def _names(dataset: xr.Dataset, dim: str) -> tuple[str, ...]:

@@ -19,12 +19,12 @@ from sttrans_core.devices import pick_device
 from sttrans_core.fitted import FittedData, lags_of
 from sttrans_core.grid import as_grid, as_nodes, is_grid
 from sttrans_core.labels import label_alignment, label_forecast
-from sttrans_core.model import STTrans, forecast_of
+from sttrans_core.model.sttrans import STTrans, forecast_of
 from sttrans_core.origins import find_origins
-from sttrans_core.relation import direction_names
 from sttrans_core.runs import RunError, RunFolder
 from sttrans_core.scores import read_scores
 from sttrans_core.slabs import slabs
+from sttrans_core.space.relation import direction_names
 
 __all__ = ["Forecaster", "hide", "load_run", "windows_at_once"]
 
@@ -277,7 +277,8 @@ class Forecaster:
         last_steps = find_origins(dataset, times, history_steps=data.history_steps)
         starts = last_steps - data.history_steps + 1
         # One step more, because a dataset has at least two.
-        first = max(0, int(starts.min()) - max([1, *lags_of(dataset, self.config)]))
+        furthest = max([1, *(max(lag) for lag in lags_of(dataset, self.config))])
+        first = max(0, int(starts.min()) - furthest)
         part = dataset.isel(time=slice(first, int(last_steps.max()) + 1 + data.horizon_steps))
         # Which a dataset must not be.
         if not any(np.isfinite(slab).any() for slab in slabs(part["target"])):

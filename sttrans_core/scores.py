@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from sttrans_core.metrics import METRICS
+from sttrans_core.evaluation.metrics import METRICS
 from sttrans_core.runs import RunError
 
 __all__ = ["read_scores", "shown_metrics", "write_scores", "write_table"]

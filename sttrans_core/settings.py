@@ -52,6 +52,8 @@ class DataConfig(Section):
             the two times at which validation and test begin.
         lag_days: Days back to earlier readings of the same time of day that a forecast sees, too,
             of its history and its horizon; 1 is yesterday, 7 the same day of last week.
+        usual_weeks: Weeks back whose observed readings of the same time of the week are averaged,
+            as one more of these earlier readings; 0 for none.
     """
 
     section: ClassVar[str] = "data."
@@ -61,6 +63,12 @@ class DataConfig(Section):
     horizon_steps: Int = Field(12, ge=1, le=512)
     split: Literal["standard", "paper"] | tuple[str, str] = "standard"
     lag_days: tuple[Annotated[Int, Field(ge=1)], ...] = ()
+    usual_weeks: Int = Field(0, ge=0)
+
+    @property
+    def num_lags(self) -> int:
+        """Earlier readings of each step that a forecast sees."""
+        return len(self.lag_days) + (self.usual_weeks > 0)
 
 
 class ModelConfig(Section):
@@ -80,8 +88,8 @@ class ModelConfig(Section):
         screened_blocks: Blocks that a group admits (with `blocks`).
         window_nodes: Nearest other nodes in the local window.
         window_steps: Most recent steps of these nodes that count as local; older ones are global.
-        encoder_nodes: Nearest nodes that the encoder attends over, the node itself included; with
-            1 a source knows its own place only, which keeps the alignment easy to read.
+        encoder_nodes: Nearest nodes, the node itself included, that help to choose sources; what a
+            forecast takes from other places comes from its sources alone.
         num_bases: Basis projections that dynamic value generation mixes.
         relation_dim: Features of the relative position (distance, direction, lag).
         dropout: Share of activations dropped while training.
@@ -191,14 +199,14 @@ class TrainConfig(Section):
 
     section: ClassVar[str] = "train."
 
-    epochs: Int = Field(12, ge=1)
+    epochs: Int = Field(10, ge=1)
     batch_size: Int = Field(16, ge=1)
     loss: Literal["mae", "mse"] = "mae"
     learning_rate: Real = Field(2e-3, gt=0)
     weight_decay: Real = Field(1e-3, ge=0)
     warmup_steps: Int = Field(50, ge=0)
     patience: Int = Field(20, ge=1)
-    gaps: Real = Field(0.1, ge=0, lt=0.5)
+    gaps: Real = Field(0.15, ge=0, lt=0.5)
     noise: Real = Field(0.0, ge=0)
     average_decay: Real = Field(0.999, ge=0, lt=1)
     clip_norm: Real = Field(5.0, gt=0)

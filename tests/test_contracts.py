@@ -90,8 +90,8 @@ def test_dependencies_point_one_way():
 @pytest.mark.parametrize(
     ("module", "line", "broken"),
     [
-        ("sttrans_core/model.py", "import stviz", "Drawing builds on the core"),
-        ("sttrans_core/model.py", "import panel", "The core imports no drawing library"),
+        ("sttrans_core/forecaster.py", "import stviz", "Drawing builds on the core"),
+        ("sttrans_core/forecaster.py", "import panel", "The core imports no drawing library"),
         ("stviz/maps.py", "from sttrans_core import training", "Drawing knows the labelled"),
         ("stviz/maps.py", "from sttrans_core import schema, alignment", None),
     ],
@@ -99,7 +99,7 @@ def test_dependencies_point_one_way():
 def test_the_import_rules_fire(tmp_path, module, line, broken):
     for name in ("sttrans_core", "stviz"):
         (tmp_path / name).mkdir()
-        for part in ("__init__", "schema", "alignment", "training", "model", "maps"):
+        for part in ("__init__", "schema", "alignment", "training", "forecaster", "maps"):
             (tmp_path / name / f"{part}.py").touch()
     (tmp_path / module).write_text(line + "\n")
     answer = _lint_imports(tmp_path, ROOT / "pyproject.toml")

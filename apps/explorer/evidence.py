@@ -26,7 +26,7 @@ from sttrans_core.baselines import HistoricalAverage, LastObserved
 from sttrans_core.data.saved import is_saved
 from sttrans_core.data.splits import Split, split_dataset
 from sttrans_core.grid import as_nodes
-from sttrans_core.truth import HitRate
+from sttrans_core.truth.hits import HitRate
 
 __all__ = [
     "Evidence",

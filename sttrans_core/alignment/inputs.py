@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sttrans_core.alignment.types import Selection
-from sttrans_core.relation import Geometry, Groups
+from sttrans_core.space.relation import Geometry, Groups
 
 __all__ = [
     "Candidates",

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from sttrans_core.alignment.attention import attend, attend_to_all, scores_of
 from sttrans_core.alignment.inputs import Inputs, find_candidates
+from sttrans_core.alignment.position import FixedPosition, LearnedPosition
 from sttrans_core.alignment.ranking import Kept, keep_best
 from sttrans_core.alignment.reference import align_plainly
 from sttrans_core.alignment.types import Alignment, Selection
 from sttrans_core.devices import can_compile, is_worth_compiling
-from sttrans_core.position import FixedPosition, LearnedPosition
-from sttrans_core.relation import Geometry
+from sttrans_core.space.relation import Geometry
 
 __all__ = ["SpatioTemporalAlignment", "topk_alignment"]
 

@@ -8,8 +8,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from sttrans_core.baselines.climatology import Climatology, covers_seasons
 from sttrans_core.baselines.naive import HistoricalAverage
-from sttrans_core.geometry import nearest_nodes
 from sttrans_core.slabs import read_steps
+from sttrans_core.space.geometry import nearest_nodes
 
 __all__ = ["Ridge"]
 

@@ -14,14 +14,13 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from sttrans_core.alignment import Selection, topk_alignment
+from sttrans_core.alignment.position import LearnedPosition
 from sttrans_core.baselines.staeformer import STAEformer
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.data.windows import Batch, Scaler, Windows
-from sttrans_core.encoder import EncoderLayer
-from sttrans_core.geometry import nearest_nodes
-from sttrans_core.model import DataShape, STTrans, forecast_of
-from sttrans_core.position import LearnedPosition
-from sttrans_core.relation import Geometry
+from sttrans_core.model.encoder import EncoderLayer, SurroundingsLayer
+from sttrans_core.model.sttrans import DataShape, STTrans, forecast_of
+from sttrans_core.space.relation import Geometry
 
 __all__ = ["SUBJECTS", "Case", "cases_of"]
 
@@ -154,14 +153,19 @@ def _flexible(observed: Tensor, nodes: int) -> Callable[[Tensor, Tensor, Tensor]
 
 
 def _encoder(nodes: int, batch: int) -> dict[str, Callable[[], object]]:
-    """Forward and backward of one encoder layer, along time and over four near nodes."""
-    layer = EncoderLayer(WIDTH, HEADS, num_neighbours=4, dropout=0.1)
+    """Forward and backward of the encoder, along time and over four near nodes."""
+    geometry = Geometry(*_places(nodes), num_neighbours=4)
+    along = EncoderLayer(WIDTH, HEADS, dropout=0.1)
+    across = SurroundingsLayer(WIDTH, HEADS, geometry=geometry, num_neighbours=4, dropout=0.1)
     token = torch.randn(batch, nodes, HISTORY, WIDTH, requires_grad=True)
     observed = torch.rand(batch, nodes, HISTORY) > 0.05
-    near = torch.from_numpy(nearest_nodes(*_places(nodes), count=4)).to(token.device)
+    layers = [along.to(token.device), across.to(token.device)]
 
     def call() -> None:
-        layer(token, observed=observed, neighbours=near).sum().backward()
+        mixed = token
+        for layer in layers:
+            mixed = layer(mixed, observed=observed)
+        mixed.sum().backward()
 
     return {"encoder layer": call}
 

@@ -16,9 +16,9 @@ from sttrans_core.bench.measure import row_of, take_turns
 from sttrans_core.data.splits import split_dataset
 from sttrans_core.data.windows import Batch
 from sttrans_core.devices import keep_freed_memory
+from sttrans_core.evaluation.metrics import ErrorSums
 from sttrans_core.export import export_forecaster
 from sttrans_core.forecaster import Forecaster, windows_at_once
-from sttrans_core.metrics import ErrorSums
 from sttrans_core.slabs import read_steps
 
 __all__ = ["efficiency_lines", "measure_efficiency"]

@@ -13,7 +13,7 @@ import torch
 
 from sttrans_core.bench.cases import SUBJECTS, Case, cases_of
 from sttrans_core.devices import keep_freed_memory, pick_device
-from sttrans_core.memory import forget_peak, peak_mb, resident_mb
+from sttrans_core.evaluation.memory import forget_peak, peak_mb, resident_mb
 
 __all__ = ["name_of", "row_of", "run_benchmarks", "slopes", "take_turns"]
 

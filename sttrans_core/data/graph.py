@@ -10,7 +10,7 @@ import pandas as pd
 
 from sttrans_core.data.frames import id_text
 from sttrans_core.data.locations import read_rows
-from sttrans_core.geometry import haversine_km, nearest_nodes
+from sttrans_core.space.geometry import haversine_km, nearest_nodes
 
 __all__ = [
     "adjacency_from_distances",

@@ -43,7 +43,7 @@ _SIMULATED: dict[str, dict[str, object]] = {
     },
     "simulated-weather": {
         "title": "Simulated weather",
-        "steps": 1008,
+        "steps": 2880,
         "nodes": 384,
         "grid": "16 x 24",
         "interval": "1h",

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from sttrans_core.schema import check_dataset
-from sttrans_core.trajectories import cells_per_step, step_back
+from sttrans_core.truth.trajectories import cells_per_step, step_back
 
 __all__ = ["simulate_weather"]
 
@@ -58,7 +58,7 @@ class _Wind(NamedTuple):
 
 def simulate_weather(
     *,
-    days: int = 42,
+    days: int = 120,
     rows: int = 16,
     columns: int = 24,
     seed: int = 0,
@@ -71,7 +71,7 @@ def simulate_weather(
     be somewhere in some hours is now upwind of it. Air that is blown in over the edge was not seen
     before.
 
-    Card: 16 x 24 cells of 0.5 x 0.75 degrees, 1,008 steps of 1 h, K, none missing by default;
+    Card: 16 x 24 cells of 0.5 x 0.75 degrees, 2,880 steps of 1 h, K, none missing by default;
     generated, no real place; the project's licence.
 
     Args:

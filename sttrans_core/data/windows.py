@@ -81,8 +81,9 @@ class Batch(NamedTuple):
         time_of_day: Slot of the day of every step, history and horizon (`steps` of both).
         day_of_week: 0 = Monday, of every step.
         year_share: Share of the year that is over at every step.
-        earlier: Scaled readings of the same channels some days before each step, lag after lag,
-            then as many flags that say which were observed; None without lags.
+        earlier: Scaled readings of the same channels some days before each step, or their means
+            over weeks, lag after lag, then as many flags that say which were observed; None without
+            lags.
         target: Horizon in original units, NaN where missing; None where it is unknown.
     """
 
@@ -146,7 +147,8 @@ class Windows:
         horizon_steps: Steps a window forecasts.
         scaler: Z-score of the training part.
         covariate_scalers: The same of each covariate.
-        lags: Steps back to earlier readings that a window sees, too, each at least the horizon.
+        lags: Steps back to earlier readings that a window sees, too, each at least the horizon; of
+            several steps in one lag the mean of the observed readings.
         device: Where batches live.
 
     Raises:
@@ -162,7 +164,7 @@ class Windows:
         horizon_steps: int,
         scaler: Scaler,
         covariate_scalers: Sequence[Scaler] = (),
-        lags: Sequence[int] = (),
+        lags: Sequence[Sequence[int]] = (),
         device: torch.device | str = "cpu",
     ) -> None:
         check_dataset(dataset)
@@ -178,7 +180,7 @@ class Windows:
         self._scaler, self._covariate_scalers = scaler, covariate_scalers
         self._device, self._target = device, dataset["target"]
         self._covariates = dataset["covariates"] if covariate_scalers else None
-        self._lags = torch.tensor(lags, dtype=torch.int64, device=device)
+        self._lags = [torch.tensor(lag, dtype=torch.int64, device=device) for lag in lags]
         self._whole = self._rows(np.arange(num_steps)) if is_in_memory(self._target) else None
         self._calendar = self._whole_calendar(steps_per_day(dataset), device)
 
@@ -234,16 +236,18 @@ class Windows:
             time_of_day=self._calendar.time_of_day[steps],
             day_of_week=self._calendar.day_of_week[steps],
             year_share=self._calendar.year_share[steps],
-            earlier=self._earlier(steps) if len(self._lags) else None,
+            earlier=self._earlier(steps) if self._lags else None,
             target=rows.target[place[:, history:]] if known else None,
         )
 
     def _earlier(self, steps: Int[Tensor, "batch steps"]) -> Float[Tensor, "batch steps node lag"]:
         """Give scaled target readings some lags before each step, and flags of the observed."""
-        then = steps[..., None] - self._lags  # (B, T + P, L)
+        then = steps[..., None] - torch.cat(self._lags)  # (B, T + P, step back)
         rows, place = self._rows_of(then.clamp_min(0))
-        target = self._scaler.transform(rows.target[place])  # (B, T + P, L, N, C)
+        target = self._scaler.transform(rows.target[place])  # (B, T + P, step back, N, C)
         target = target.masked_fill((then < 0)[..., None, None], torch.nan)
-        target = target.permute(0, 1, 3, 2, 4).flatten(3)  # (B, T + P, N, L C)
+        lags = target.split([len(lag) for lag in self._lags], dim=2)
+        target = torch.stack([lag.nanmean(2) for lag in lags], dim=3)  # (B, T + P, N, L, C)
+        target = target.flatten(3)
         observed = torch.isfinite(target)
         return torch.cat([target.nan_to_num(0.0), observed.to(target.dtype)], dim=-1)

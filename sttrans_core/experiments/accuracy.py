@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from sttrans_core.evaluation.robustness import CORRUPTIONS
 from sttrans_core.experiments.cells import METRICS, Cell, at_leads, cell, units_of
 from sttrans_core.experiments.records import RunRecord, by_row
-from sttrans_core.robustness import CORRUPTIONS
 from sttrans_core.runs import RunError
 from sttrans_core.scores import shown_metrics
 

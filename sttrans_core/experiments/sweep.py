@@ -193,7 +193,7 @@ def _reason(error: BaseException) -> str:
     """Say in one line why a run failed."""
     from distributed import KilledWorker
 
-    from sttrans_core.cli_support import os_sentence
+    from sttrans_core.commands.support import os_sentence
 
     if isinstance(error, KilledWorker):
         return (

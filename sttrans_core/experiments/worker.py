@@ -13,9 +13,9 @@ import xarray as xr
 
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.devices import pick_device
+from sttrans_core.evaluation.memory import forget_peak, peak_mb, resident_mb
 from sttrans_core.experiments.plan import Stage, stage_of
 from sttrans_core.forecaster import Forecaster, load_run
-from sttrans_core.memory import forget_peak, peak_mb, resident_mb
 from sttrans_core.runs import RunError, RunFolder
 
 __all__ = ["perform", "run_on_worker"]
@@ -90,8 +90,8 @@ def perform(
         ValueError: The data do not suit the configuration.
     """
     from sttrans_core.data import load_dataset
-    from sttrans_core.evaluation import evaluate, evaluate_hits
-    from sttrans_core.robustness import evaluate_robustness, fits_memory
+    from sttrans_core.evaluation.protocol import evaluate, evaluate_hits
+    from sttrans_core.evaluation.robustness import evaluate_robustness, fits_memory
 
     folder = RunFolder(path)
     with _alone(folder):
@@ -155,7 +155,7 @@ def _train(
     should_stop: Callable[[], bool],
 ) -> dict[str, float]:
     """Train, and give the memory that the epochs took which were trained here."""
-    from sttrans_core.training import train
+    from sttrans_core.training.loop import train
 
     if stage == "new":
         (folder / "config.json").unlink(missing_ok=True)  # of a run that never began
@@ -192,7 +192,7 @@ class _Memory:
 
 
 def _costs(forecaster: Forecaster, dataset: xr.Dataset) -> dict[str, Any]:
-    from sttrans_core.costs import measure_costs
+    from sttrans_core.evaluation.costs import measure_costs
 
     history = forecaster.history
     return {

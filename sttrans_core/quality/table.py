@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from sttrans_core.evaluation import evaluate_hits
+from sttrans_core.evaluation.protocol import evaluate_hits
 from sttrans_core.forecaster import Forecaster
 from sttrans_core.grid import as_nodes
 from sttrans_core.origins import spread_origins
@@ -16,7 +16,7 @@ from sttrans_core.quality.curves import NUMBERS, faithfulness_curves
 from sttrans_core.quality.orders import Order
 from sttrans_core.quality.stability import alignment_stability
 from sttrans_core.scores import write_table
-from sttrans_core.truth import HitRate
+from sttrans_core.truth.hits import HitRate
 
 __all__ = ["evaluate_quality"]
 

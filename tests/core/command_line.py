@@ -5,12 +5,12 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from sttrans_core import cli
+from sttrans_core.commands.main import app, main
 
 
 def run_command(*arguments: object) -> str:
     """Run a command that must succeed; give what it prints."""
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0, (result.output, result.exception)
     return result.output
 
@@ -21,7 +21,7 @@ def refused(
     """Run as the installed command does; give the one line that it complains with."""
     monkeypatch.setattr(sys, "argv", ["sttrans", *(str(argument) for argument in arguments)])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        main()
     assert caught.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1

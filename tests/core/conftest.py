@@ -12,7 +12,7 @@ import xarray as xr
 from small_runs import rhythm, small_config
 
 from sttrans_core.forecaster import Forecaster
-from sttrans_core.training import train
+from sttrans_core.training.loop import train
 
 
 @pytest.fixture(scope="session")

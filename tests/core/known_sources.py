@@ -10,7 +10,7 @@ from torch import nn
 
 from sttrans_core.alignment import Alignment
 from sttrans_core.forecaster import Forecaster
-from sttrans_core.model import STTrans
+from sttrans_core.model.sttrans import STTrans
 
 Source = tuple[int, int]  # step, node
 

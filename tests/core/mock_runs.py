@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from sttrans_core.config import ExperimentConfig
-from sttrans_core.metrics import METRICS
-from sttrans_core.robustness import CORRUPTIONS
+from sttrans_core.evaluation.metrics import METRICS
+from sttrans_core.evaluation.robustness import CORRUPTIONS
 from sttrans_core.runs import RunFolder
 
 STEPS = 3

@@ -14,7 +14,7 @@ import xarray as xr
 
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.data.windows import Batch
-from sttrans_core.model import DataShape, STTrans
+from sttrans_core.model.sttrans import DataShape, STTrans
 
 HISTORY, HORIZON, NODES = 7, 6, 11
 SEGMENTS = 3

@@ -14,7 +14,7 @@ SETTINGS = {
     section: {
         name: value
         for name, value in fields.items()
-        if name not in {"dataset", "seed", "max_windows_per_epoch", "lag_days"}
+        if name not in {"dataset", "seed", "max_windows_per_epoch", "lag_days", "usual_weeks"}
         and name not in {"sources", "screening", "window", "position", "value", "residual"}
     }
     for section, fields in small_config().model_dump(include={"data", "model", "train"}).items()

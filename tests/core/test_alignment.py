@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sttrans_core.alignment import Alignment, Selection, topk_alignment, whole_groups
-from sttrans_core.position import FixedPosition, LearnedPosition
-from sttrans_core.relation import Geometry
+from sttrans_core.alignment.position import FixedPosition, LearnedPosition
+from sttrans_core.space.relation import Geometry
 
 BATCH, STEPS, NODES, SEGMENTS, HEADS, DIM, VALUE_DIM = 2, 5, 11, 3, 7, 13, 17
 SOURCES = STEPS * (NODES - 1)  # the query's own node is no source
@@ -229,7 +229,7 @@ def test_similarity_falls_with_distance_and_lag():
         torch.ones(1, 3, 2, dtype=torch.bool),
     )
     position = FixedPosition(2, 1, decay_spacings=4.0, decay_steps=6.0).double()
-    with patch("sttrans_core.relation._typical_spacing", return_value=1.112):  # 0.01 degrees
+    with patch("sttrans_core.space.relation._typical_spacing", return_value=1.112):  # 0.01 degrees
         geometry = _places(3)
     _, alignment = _align(inputs, Selection(topk=4), geometry=geometry, position=position)
     # From node 0: node 1 at ring centre 1 now (exp(-1/4)) and a step ago (exp(-1/6) of that), then

@@ -16,7 +16,7 @@ from data_samples import speeds, write_folder
 from small_runs import contents, small_options
 from typer.testing import CliRunner
 
-from sttrans_core import cli
+from sttrans_core.commands.main import app
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunFolder
 
@@ -291,13 +291,13 @@ def _train_until(monkeypatch, tmp_path, where: str) -> tuple[int, str]:
     module, name = where.rsplit(".", 1)
     function = getattr(importlib.import_module(module), name)
     monkeypatch.setattr(where, interrupt)
-    result = CliRunner().invoke(cli.app, ["train", "--run-dir", str(tmp_path), *TINY])
+    result = CliRunner().invoke(app, ["train", "--run-dir", str(tmp_path), *TINY])
     return result.exit_code, result.output
 
 
 def test_a_signal_after_the_last_epoch_leaves_a_run_that_can_go_on(monkeypatch, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    code, output = _train_until(monkeypatch, tmp_path, "sttrans_core.training.conformal_bands")
+    code, output = _train_until(monkeypatch, tmp_path, "sttrans_core.training.loop.conformal_bands")
     assert code == 3
     command = f"python -m sttrans_core train --resume --run-dir {tmp_path}"
     assert f"Stopped. Go on with: {command}\n" in output
@@ -308,7 +308,7 @@ def test_a_signal_after_the_last_epoch_leaves_a_run_that_can_go_on(monkeypatch, 
 
 
 def test_a_signal_while_scoring_leaves_a_finished_run(monkeypatch, tmp_path):
-    code, output = _train_until(monkeypatch, tmp_path, "sttrans_core.evaluation.evaluate")
+    code, output = _train_until(monkeypatch, tmp_path, "sttrans_core.evaluation.protocol.evaluate")
     assert code == 3
     command = f"python -m sttrans_core evaluate --write --run-dir {tmp_path}"
     assert f"Trained, but not scored. Score it with: {command}\n" in output

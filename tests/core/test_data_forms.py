@@ -7,14 +7,14 @@ import torch
 import xarray as xr
 from small_runs import HISTORY, HORIZON, SEGMENTS, dataset_of, small_config
 
-from sttrans_core.evaluation import evaluate, evaluate_baselines
+from sttrans_core.evaluation.protocol import evaluate, evaluate_baselines
 from sttrans_core.fitted import FittedData
 from sttrans_core.forecaster import load_run
 from sttrans_core.grid import as_nodes
-from sttrans_core.optimization import averaged
+from sttrans_core.model.starting_point import StartingPoint
 from sttrans_core.runs import RunError
-from sttrans_core.starting_point import StartingPoint
-from sttrans_core.training import train
+from sttrans_core.training.loop import train
+from sttrans_core.training.optimization import averaged
 
 ONE_EPOCH = {"epochs": 1, "max_windows_per_epoch": 31, "learning_rate": 1e-2}
 LATITUDE, LONGITUDE = np.array([0.0, 30.0, 60.0]), np.array([10.0, 20.0, 30.0, 40.0])
@@ -98,6 +98,13 @@ def test_scores_of_a_grid_count_cells_by_area(grid_run):
     )
 
 
+def _forget(model: torch.nn.Module) -> None:
+    """Make a model add nothing to the point that its forecasts start from."""
+    for layer in (model.head, model.own.forecast):
+        for parameter in layer.parameters():
+            torch.nn.init.zeros_(parameter)
+
+
 def test_seasons_are_taken_out_and_put_back():
     # The same course with and without weather: what is usual has no departure, and a model that
     # has learned nothing forecasts the climatology and the last departure from it.
@@ -108,15 +115,14 @@ def test_seasons_are_taken_out_and_put_back():
     model = fitted.build_model(config, dataset=grid)
     windows = fitted.windows(grid, config, device="cpu")
     batch = windows.batch([100, 1111])
-    usual = fitted.scaler.inverse(model.cycle(batch))[..., 0].numpy()
+    usual = fitted.scaler.inverse(model.anomalies.usual(batch))[..., 0].numpy()
     time = grid["time"].values[100 : 100 + HISTORY + HORIZON]
     days = (time - np.datetime64("2021-01-01")) / np.timedelta64(1, "D")
     north = grid["latitude"].values / 60
     course = 280 - 10 * np.cos(2 * np.pi * days / 365.25)[:, None] * north
     course += 3 * np.cos(2 * np.pi * (days % 1))[:, None]
     assert np.abs(usual[0] - course).max() < 0.3  # a wave of 1 and leap days are left in the fit
-    for parameter in model.head.parameters():
-        torch.nn.init.zeros_(parameter)
+    _forget(model)
     forecast, _ = model(batch)
     values = fitted.scaler.inverse(forecast)[..., 0].detach().numpy()
     departure = grid["target"].values[100 + HISTORY - 1] - usual[0, HISTORY - 1]
@@ -210,7 +216,7 @@ def test_scores_of_channels_are_pooled(channel_run):
 @pytest.mark.parametrize(
     ("interval", "lag_days", "sentence"),
     [
-        ("7h", [1], "interval that divides a day; got 7h. Leave lag_days empty"),
+        ("7h", [1], "interval that divides a day; got 7h. Leave them out"),
         ("1D", [1], r"must reach back as far as the horizon.*got 1 days, 1 steps, with horizon"),
     ],
 )
@@ -257,10 +263,9 @@ def test_seasons_are_taken_out_of_earlier_days_too():
     config = small_config(variant="no_alignment", data={"lag_days": [7]})
     fitted, _ = FittedData.fit(grid, config)
     model = fitted.build_model(config, dataset=grid)
-    for parameter in model.head.parameters():
-        torch.nn.init.zeros_(parameter)
+    _forget(model)
     batch = fitted.windows(grid, config, device="cpu").batch([100])
-    usual = fitted.scaler.inverse(model.cycle(batch))[0, :, :, 0].numpy()
+    usual = fitted.scaler.inverse(model.anomalies.usual(batch))[0, :, :, 0].numpy()
     values = fitted.scaler.inverse(model(batch)[0])[0, :, :, 0].detach().numpy()
     readings, ahead = grid["target"].values, 100 + HISTORY + np.arange(HORIZON)
     last = readings[100 + HISTORY - 1] - usual[HISTORY - 1]

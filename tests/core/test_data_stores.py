@@ -27,12 +27,12 @@ from sttrans_core.baselines import HistoricalAverage, LastObserved, LastValue
 from sttrans_core.data import data_card, load_dataset
 from sttrans_core.data.saved import absolute_name
 from sttrans_core.data.windows import Scaler, Windows
-from sttrans_core.evaluation import evaluate, evaluate_baselines
+from sttrans_core.evaluation.protocol import evaluate, evaluate_baselines
 from sttrans_core.fitted import FittedData
 from sttrans_core.forecaster import Forecaster
 from sttrans_core.runs import fingerprint
 from sttrans_core.schema import SchemaError, check_dataset
-from sttrans_core.training import train
+from sttrans_core.training.loop import train
 
 # Texts of one length, as numpy keeps ids, are new in format 3.
 pytestmark = pytest.mark.filterwarnings("ignore:The data type:FutureWarning")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_runs import HISTORY, NODES, random_batch
 
-from sttrans_core.disturbance import disturb
+from sttrans_core.training.disturbance import disturb
 
 WINDOWS = 4_000
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from sttrans_core.dropout import ChannelDropout
+from sttrans_core.model.dropout import ChannelDropout
 
 
 def test_a_channel_is_dropped_at_all_steps_and_the_others_make_up_for_it():

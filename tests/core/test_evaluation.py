@@ -11,7 +11,7 @@ from small_runs import HISTORY, HORIZON, contents, dataset_of
 
 from sttrans_core.data import load_dataset
 from sttrans_core.data.splits import split_windows
-from sttrans_core.evaluation import evaluate, evaluate_baselines, evaluate_hits
+from sttrans_core.evaluation.protocol import evaluate, evaluate_baselines, evaluate_hits
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError
 from sttrans_core.schema import SchemaError

@@ -13,7 +13,7 @@ from command_line import refused
 from small_runs import contents
 from small_sweeps import save_series, small_plans
 
-from sttrans_core.cli_experiments import _Screen
+from sttrans_core.commands.experiments import _Screen
 from sttrans_core.config import BaselineConfig, ConfigError
 from sttrans_core.experiments.plan import MODELS, experiment_for, plan_runs, stage_of
 from sttrans_core.experiments.progress import (

@@ -271,7 +271,7 @@ def test_the_command_measures_without_onnx_too(
     exported_at_once, trained, series, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.setattr("sttrans_core.cli.load_series", lambda *_: series)
+    monkeypatch.setattr("sttrans_core.commands.main.load_series", lambda *_: series)
     more = ("--run-dir", trained.run_dir, "--output-dir", tmp_path)
     said = run_command("efficiency", *more, "--windows", 5, "--repeats", 1)
     assert "Without ONNX, whose extra is missing: pip install 'sttrans[onnx]'." in said

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sttrans_core.fusion import DynamicValues, SpatioTemporalFusion, StaticValues
+from sttrans_core.model.fusion import DynamicValues, SpatioTemporalFusion, StaticValues
 
 WIDTH, HEADS, BASES = 6, 2, 3
 

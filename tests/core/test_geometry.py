@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sttrans_core.geometry import EARTH_RADIUS_KM, bearing_degrees, haversine_km, nearest_nodes
+from sttrans_core.space.geometry import (
+    EARTH_RADIUS_KM,
+    bearing_degrees,
+    haversine_km,
+    nearest_nodes,
+)
 
 
 def test_distances_that_can_be_derived_by_hand() -> None:

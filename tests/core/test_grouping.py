@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sttrans_core.geometry import nearest_nodes, unit_points
-from sttrans_core.grouping import group_places, split_places
-from sttrans_core.relation import Geometry
+from sttrans_core.space.geometry import nearest_nodes, unit_points
+from sttrans_core.space.grouping import group_places, split_places
+from sttrans_core.space.relation import Geometry
 
 
 @given(count=st.integers(1, 70), size=st.integers(1, 20), seed=st.integers(0, 99))

@@ -65,7 +65,7 @@ def test_hints_name_the_extra_that_holds_their_library():
         "sttrans_core/data/taxi_files.py": "pyarrow",
         "sttrans_core/data/zones.py": "geopandas",
         "sttrans_core/quality/gradients.py": "captum",
-        "sttrans_core/cli_quality.py": "captum",
+        "sttrans_core/commands/quality.py": "captum",
     }
     for path, library in libraries.items():
         (extra,) = re.findall(r"sttrans\[(\w+)\]", (ROOT / path).read_text())

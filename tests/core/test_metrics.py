@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sttrans_core.metrics import ErrorSums, masked_error
+from sttrans_core.evaluation.metrics import ErrorSums, masked_error
 
 NAN = math.nan
 # (window, step, node, channel); errors are forecast - target.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from small_runs import HISTORY, NODES, random_batch, small_config, small_model
 
 from sttrans_core.config import VARIANTS
-from sttrans_core.model import DataShape, STTrans
+from sttrans_core.model.sttrans import DataShape, STTrans
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -72,6 +72,23 @@ def test_missing_readings_leave_everything_finite(variant, missing):
     assert torch.isfinite(forecast).all()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_other_places_have_their_say_through_aligned_values_alone(layers):
+    # Surroundings help to choose sources; where these bring nothing, nothing of them is left.
+    config = small_config(model={"encoder_nodes": 3, "num_decoder_layers": layers})
+    model, batch = small_model(config).eval(), random_batch(missing=0.2)
+    other = batch.values.clone()
+    other[:, :, 1:] += 3 * batch.observed[:, :, 1:, None]
+    changed = batch._replace(values=other)
+    before, after = (model(each)[0][:, :, 0] for each in (batch, changed))
+    assert not torch.allclose(before, after, atol=1e-3)
+    for layer in model.decoder:
+        for parameter in layer.values.parameters():
+            torch.nn.init.zeros_(parameter)
+    before, after = (model(each)[0][:, :, 0] for each in (batch, changed))
+    assert torch.equal(before, after)
 
 
 def test_the_same_seed_builds_the_same_model():

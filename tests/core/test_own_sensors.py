@@ -15,10 +15,10 @@ from command_line import refused, run_command
 from small_runs import contents, rhythm, small_config, small_options
 from typer.testing import CliRunner
 
-from sttrans_core import cli
+from sttrans_core.commands.main import app
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunFolder
-from sttrans_core.training import train
+from sttrans_core.training.loop import train
 
 ROOT = Path(__file__).parents[2]
 TINY = small_options()
@@ -84,9 +84,9 @@ def test_a_run_on_a_saved_dataset_goes_on_where_it_was_moved(own):
 
 
 def test_a_signal_tells_the_whole_command(own, monkeypatch):
-    monkeypatch.setattr("sttrans_core.cli_support.StopOnSignal.__call__", lambda _: True)
+    monkeypatch.setattr("sttrans_core.commands.support.StopOnSignal.__call__", lambda _: True)
     run = ["train", "--dataset", "own.nc", "--run-dir", "my run", "--no-score", *TINY]
-    result = CliRunner().invoke(cli.app, run)
+    result = CliRunner().invoke(app, run)
     assert result.exit_code == 3
     monkeypatch.undo()
     told = "Stopped. Go on with: python -m sttrans_core train --resume --run-dir 'my run'"

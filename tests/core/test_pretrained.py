@@ -8,7 +8,7 @@ from small_runs import contents
 
 from sttrans_core import pretrained
 from sttrans_core.data import load_dataset
-from sttrans_core.evaluation import evaluate_hits
+from sttrans_core.evaluation.protocol import evaluate_hits
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError
 

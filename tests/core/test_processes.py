@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from small_runs import rhythm
 
-from sttrans_core.processes import is_first_process
+from sttrans_core.training.processes import is_first_process
 
 
 @pytest.fixture(scope="module")

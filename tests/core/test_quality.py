@@ -9,7 +9,7 @@ from sttrans_core.forecaster import load_run
 from sttrans_core.quality import deletion_curve, insertion_curve
 from sttrans_core.quality.orders import check_orders
 from sttrans_core.runs import RunError
-from sttrans_core.training import train
+from sttrans_core.training.loop import train
 
 ALL = SOURCES
 # What five sources (step, node) add to a forecast, in z-scores; the first is the newest of s3.

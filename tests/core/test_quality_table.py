@@ -19,8 +19,8 @@ from sttrans_core.quality import (
     evaluate_quality,
     mean_covered_mass,
 )
-from sttrans_core.training import train
-from sttrans_core.truth import HitRate
+from sttrans_core.training.loop import train
+from sttrans_core.truth.hits import HitRate
 
 SMALL = {"num_origins": 3, "num_targets": 2}
 COLUMNS = [
@@ -191,7 +191,7 @@ def test_the_command_prints_and_writes(run_copy, other_seed):
 
 @pytest.mark.usefixtures("_series")
 def test_the_command_tells_of_a_missing_captum_and_goes_on(run_copy, monkeypatch):
-    monkeypatch.setattr("sttrans_core.cli_quality.find_spec", lambda *_: None)
+    monkeypatch.setattr("sttrans_core.commands.quality.find_spec", lambda *_: None)
     said = run_command("quality", "--run-dir", run_copy, "--origins", 1, "--targets", 1)
     assert "integrated_gradients" not in said
     assert "Without integrated gradients: pip install 'sttrans[quality]'." in said

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sttrans_core.position import FixedPosition, LearnedPosition
-from sttrans_core.relation import (
+from sttrans_core.alignment.position import FixedPosition, LearnedPosition
+from sttrans_core.space.relation import (
     DOWNSTREAM,
     NUM_DIRECTIONS,
     NUM_RELATIONS,
@@ -31,7 +31,7 @@ def _line(*positions: float, north: bool = False, spacing_km: float = SPACING_KM
 
 def _spaced(latitude: np.ndarray, longitude: np.ndarray, spacing_km: float) -> Geometry:
     """Give places with a given typical spacing, so that distances in spacings are known."""
-    with patch("sttrans_core.relation._typical_spacing", return_value=spacing_km):
+    with patch("sttrans_core.space.relation._typical_spacing", return_value=spacing_km):
         return Geometry(latitude, longitude, num_neighbours=2)
 
 
@@ -194,7 +194,7 @@ def test_pairs_are_classified_alike_with_and_without_a_table(monkeypatch):
     road = np.stack([np.arange(39), np.arange(1, 40)], axis=-1)
     options = {"num_neighbours": 5, "downstream": road}
     tabled = Geometry(latitude, longitude, **options)
-    monkeypatch.setattr("sttrans_core.relation._MOST_TABLED", 39)
+    monkeypatch.setattr("sttrans_core.space.relation._MOST_TABLED", 39)
     direct = Geometry(latitude, longitude, **options)
     assert torch.equal(_classes(tabled), _classes(direct))
     assert (len(tabled.table), len(direct.table)) == (40, 0)

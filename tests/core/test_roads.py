@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sttrans_core.roads import downstream_pairs, pairs_along_roads
+from sttrans_core.space.roads import downstream_pairs, pairs_along_roads
 
 STEP_KM = 1.11195  # a hundredth of a degree on the equator
 

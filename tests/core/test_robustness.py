@@ -14,8 +14,8 @@ from small_runs import HISTORY, HORIZON, contents, dataset_of, rhythm
 
 from sttrans_core.baselines import LastObserved
 from sttrans_core.data.splits import split_dataset
-from sttrans_core.evaluation import evaluate
-from sttrans_core.robustness import (
+from sttrans_core.evaluation.protocol import evaluate
+from sttrans_core.evaluation.robustness import (
     CORRUPTIONS,
     corrupt,
     evaluate_robustness,
@@ -150,7 +150,7 @@ def test_seeds_are_pooled(trained, series):
 def test_no_seeds_and_too_many_readings_are_refused(trained, series, monkeypatch):
     with pytest.raises(ValueError, match=r"must be a seed to draw damages by; got none"):
         evaluate_robustness(trained, series, seeds=())
-    monkeypatch.setattr("sttrans_core.robustness.MOST_READINGS", 100)
+    monkeypatch.setattr("sttrans_core.evaluation.robustness.MOST_READINGS", 100)
     assert not fits_memory(series)
     with pytest.raises(ValueError, match=r"fit the memory; got 2,189 of them\. Pass a part"):
         evaluate_robustness(trained, series)

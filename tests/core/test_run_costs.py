@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sttrans_core.baselines import STAEformer
 from sttrans_core.bench.cases import Case
-from sttrans_core.costs import (
+from sttrans_core.evaluation.costs import (
     AttentionShape,
     _aligned_flops,
     _fused_flops,
@@ -25,7 +25,7 @@ from sttrans_core.costs import (
     dense_flops,
     measure_costs,
 )
-from sttrans_core.memory import forget_peak, peak_mb, resident_mb
+from sttrans_core.evaluation.memory import forget_peak, peak_mb, resident_mb
 
 CPU = torch.device("cpu")
 

@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 from sttrans_core.data.simulate import simulate_freeway
-from sttrans_core.geometry import haversine_km
 from sttrans_core.schema import check_dataset
-from sttrans_core.truth import true_causes
+from sttrans_core.space.geometry import haversine_km
+from sttrans_core.truth.hits import true_causes
 
 
 @pytest.fixture(scope="module")

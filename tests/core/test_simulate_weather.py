@@ -11,8 +11,8 @@ from test_truth import HISTORY, make_alignment
 from sttrans_core.data.simulate_weather import simulate_weather
 from sttrans_core.grid import as_nodes
 from sttrans_core.schema import check_dataset
-from sttrans_core.trajectories import Trajectories, cells_per_step, step_back
-from sttrans_core.truth import has_truth, hit_rate, true_causes
+from sttrans_core.truth.hits import has_truth, hit_rate, true_causes
+from sttrans_core.truth.trajectories import Trajectories, cells_per_step, step_back
 
 STEPS, ROWS, COLUMNS = 20, 5, 11
 # A degree of a great circle is 2 pi 6371.0088 / 360 = 111.195 km; at the equator, a wind of

@@ -20,7 +20,7 @@ from sttrans_core.experiments.progress import Outcome
 from sttrans_core.experiments.sweep import run_sweep
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError, RunFolder
-from sttrans_core.training import train
+from sttrans_core.training.loop import train
 
 ROOT = Path(__file__).parents[2]
 FULL, GATE = "small/full/seed-0", "small/no_gate/seed-0"

@@ -10,15 +10,15 @@ import pytest
 import torch
 from small_runs import contents, dataset_of, rhythm, small_config
 
-from sttrans_core.checkpoint import Progress, load_checkpoint, save_checkpoint
 from sttrans_core.config import ConfigError
 from sttrans_core.data.windows import Batch
-from sttrans_core.evaluation import evaluate
+from sttrans_core.evaluation.protocol import evaluate
 from sttrans_core.forecaster import load_run
-from sttrans_core.optimization import averaged
 from sttrans_core.runs import RunError, RunFolder
 from sttrans_core.schema import SchemaError
-from sttrans_core.training import conformal_bands, train
+from sttrans_core.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from sttrans_core.training.loop import conformal_bands, train
+from sttrans_core.training.optimization import averaged
 
 LAG = 4
 
@@ -445,7 +445,7 @@ def test_resuming_is_told_at_once(series, tmp_path):
 
 
 def test_validation_shows_that_it_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("sttrans_core.training.STATUS_SECONDS", 0.0)
+    monkeypatch.setattr("sttrans_core.training.loop.STATUS_SECONDS", 0.0)
     told = []
     monkeypatch.setattr(RunFolder, "write_json", lambda _self, name, _fields: told.append(name))
     config = small_config(train={"epochs": 1, "batch_size": 11, "max_windows_per_epoch": 11})

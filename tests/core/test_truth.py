@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from sttrans_core.data.simulate import simulate_freeway
-from sttrans_core.truth import has_truth, hit_rate, true_causes
+from sttrans_core.truth.hits import has_truth, hit_rate, true_causes
 
 # Sensors every 1.5 km; in 5 minutes a wave at 18 km/h moves 1.5 km, one node, and free traffic at
 # 90 km/h moves 7.5 km, five nodes.

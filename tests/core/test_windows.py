@@ -136,7 +136,7 @@ def test_earlier_days_by_hand():
     values = np.repeat(10.0 + 2.0 * np.arange(30)[:, None], 2, axis=1)
     values[3, 1] = np.nan
     dataset = dataset_of(values, interval="3h")
-    batch = _windows(dataset, lags=[8, 16]).batch([10, 25])
+    batch = _windows(dataset, lags=[(8,), (16,)]).batch([10, 25])
     assert batch.earlier is not None
     # Steps 10 to 14: z-score t - 8 of a day back; two days back only what the series holds.
     assert batch.earlier[0, :, 0, 0].tolist() == [2.0, 3.0, 4.0, 5.0, 6.0]
@@ -147,10 +147,22 @@ def test_earlier_days_by_hand():
     assert batch.earlier[0, 1, 1, 2] == 0.0
     # A horizon that reaches the end of the series, and one beyond it.
     assert batch.earlier[1, :, 0, 1].tolist() == [9.0, 10.0, 11.0, 12.0, 13.0]
-    beyond = _windows(dataset, lags=[8]).batch([27])
+    beyond = _windows(dataset, lags=[(8,)]).batch([27])
     assert beyond.target is None
     assert beyond.earlier is not None
     assert beyond.earlier[0, :, 0, 0].tolist() == [19.0, 20.0, 21.0, 22.0, 23.0]
+
+
+def test_readings_of_several_earlier_weeks_are_averaged_by_hand():
+    # 10 + 2 t, of which step 2 is missing; three and six steps back, and the mean of both.
+    values = np.repeat(10.0 + 2.0 * np.arange(12)[:, None], 2, axis=1)
+    values[2, 0] = np.nan
+    batch = _windows(dataset_of(values), lags=[(3,), (3, 6)]).batch([5])
+    assert batch.earlier is not None
+    # Steps 5 to 9: z-scores 2 to 6, and of six steps back none, 0, 1, none (missing: 2), 3.
+    assert batch.earlier[0, :, 0, 0].tolist() == [0.0, 3.0, 4.0, 5.0, 6.0]
+    assert batch.earlier[0, :, 0, 1].tolist() == [0.0, (3 + 0) / 2, (4 + 1) / 2, 5.0, (6 + 3) / 2]
+    assert batch.earlier[0, :, 0, 3].tolist() == [0.0, 1.0, 1.0, 1.0, 1.0]
 
 
 def test_a_missing_target_stays_missing():
@@ -181,7 +193,7 @@ def test_a_window_does_not_see_what_comes_after_it(start, seed):
     changed = dataset.copy(deep=True)
     future = np.random.default_rng(seed).normal(size=changed["target"][start + 3 :].shape)
     changed["target"][start + 3 :] = np.where(future > 1, np.nan, 1000 * future)
-    before, after = (_windows(each, lags=[2]).batch([start]) for each in (dataset, changed))
+    before, after = (_windows(each, lags=[(2,)]).batch([start]) for each in (dataset, changed))
     for name in ("values", "observed", "time_of_day", "day_of_week", "year_share", "earlier"):
         assert torch.equal(getattr(before, name), getattr(after, name))
 

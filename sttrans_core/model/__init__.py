@@ -1,0 +1,1 @@
+"""The model: embedding, encoder, a place's own outlook, alignment and fusion layers, head."""

@@ -1,0 +1,358 @@
+"""ST-Trans: embedding, encoder, alignment and fusion layers, head; readable top to bottom."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sttrans_core.alignment import (
+    Alignment,
+    Selection,
+    SpatioTemporalAlignment,
+    whole_groups,
+)
+from sttrans_core.config import ModelConfig
+from sttrans_core.data.windows import Batch
+from sttrans_core.model.anomalies import StandardizedAnomalies
+from sttrans_core.model.embedding import CalendarEmbedding, SourceEmbedding
+from sttrans_core.model.encoder import EncoderLayer, SurroundingsLayer
+from sttrans_core.model.fusion import DynamicValues, SpatioTemporalFusion, StaticValues
+from sttrans_core.model.outlook import OwnOutlook
+from sttrans_core.model.starting_point import StartingPoint
+from sttrans_core.space.relation import Geometry
+
+__all__ = ["DataShape", "DecoderLayer", "STTrans", "forecast_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataShape:
+    """What the model must know of the data it is built for.
+
+    Args:
+        latitude: Degrees, one per node.
+        longitude: Degrees, one per node.
+        history_steps: Steps that a forecast sees.
+        horizon_steps: Steps that are forecast.
+        steps_per_day: Slots of the time of day.
+        has_weekday: Whether the training period covers weeks.
+        has_season: Whether it covers most of a year, so that departures from the climatology are
+            forecast.
+        num_channels: Channels that are forecast.
+        num_inputs: Channels of a window's values.
+        num_lags: Earlier readings of each step that a window sees.
+        downstream: Neighbouring nodes (from, to) in the direction of travel, (pair, 2), if known.
+    """
+
+    latitude: np.ndarray
+    longitude: np.ndarray
+    history_steps: int
+    horizon_steps: int
+    steps_per_day: int
+    has_weekday: bool
+    has_season: bool = False
+    num_channels: int = 1
+    num_inputs: int = 1
+    num_lags: int = 0
+    downstream: np.ndarray | None = None
+
+
+class DecoderLayer(nn.Module):
+    """One alignment and one fusion.
+
+    Args:
+        config: The model's configuration.
+        history_steps: Steps of the history.
+        selection: Which sources are candidates and how many are kept.
+    """
+
+    def __init__(self, config: ModelConfig, *, history_steps: int, selection: Selection) -> None:
+        super().__init__()
+        width, heads = config.width, config.num_heads
+        self.values = (
+            DynamicValues(width, heads, num_bases=config.num_bases)
+            if config.value == "dynamic"
+            else StaticValues(width, heads)
+        )
+        self.alignment = (
+            None
+            if config.sources == "own"
+            else SpatioTemporalAlignment(
+                width,
+                heads,
+                history_steps=history_steps,
+                selection=selection,
+                position=config.position,
+                relation_dim=config.relation_dim,
+            )
+        )
+        self.fusion = SpatioTemporalFusion(width, residual=config.residual, dropout=config.dropout)
+
+    def forward(
+        self,
+        query: Float[Tensor, "batch query segment channel"],
+        source: Float[Tensor, "batch node history channel"],
+        reading: Float[Tensor, "batch node history channel"],
+        *,
+        hint: Float[Tensor, "batch query 1 channel"] | None,
+        place: Float[Tensor, "query segment channel"],
+        observed: Bool[Tensor, "batch node history"],
+        geometry: Geometry,
+        query_nodes: Int[Tensor, " query"] | None,
+        selection: Selection | None,
+        need_alignment: bool,
+    ) -> tuple[Float[Tensor, "batch query segment channel"], Alignment | None]:
+        """Align, aggregate and fuse."""
+        values = self.values(reading)
+        if self.alignment is None:
+            aggregated, alignment = _own_history(values, observed, query_nodes), None
+            aggregated = aggregated[:, :, None].expand_as(query)
+        else:
+            aggregated, alignment = self.alignment(
+                query if hint is None else query + hint,
+                source,
+                values,
+                place=place,
+                observed=observed,
+                geometry=geometry,
+                query_nodes=query_nodes,
+                selection=selection,
+                need_alignment=need_alignment,
+            )
+        return self.fusion(query, aggregated), alignment
+
+
+class STTrans(nn.Module):
+    """Spatio-temporal transformer whose cross-attention is an alignment and a fusion.
+
+    Args:
+        config: The model's configuration.
+        shape: What it must know of the data.
+
+    Source: Cai, "Improvement of spatio-temporal prediction model" (ST-Trans).
+    """
+
+    def __init__(self, config: ModelConfig, shape: DataShape) -> None:
+        super().__init__()
+        self.config, self.history_steps = config, shape.history_steps
+        self.num_channels = shape.num_channels
+        num_nodes, width, segments = len(shape.latitude), config.width, config.num_segments
+        self.selection = _selection(config, shape.history_steps, num_nodes)
+        self.geometry = Geometry(
+            shape.latitude,
+            shape.longitude,
+            num_neighbours=max(1 + config.window_nodes, config.encoder_nodes),
+            downstream=shape.downstream,
+        )
+        self.calendar = CalendarEmbedding(
+            width,
+            steps_per_day=shape.steps_per_day,
+            has_weekday=shape.has_weekday,
+        )
+        self.anomalies = StandardizedAnomalies(
+            num_nodes=num_nodes,
+            num_channels=shape.num_channels,
+            history_steps=shape.history_steps,
+            steps_per_day=shape.steps_per_day,
+            has_season=shape.has_season,
+        )
+        self.embedding = SourceEmbedding(
+            width,
+            num_nodes=num_nodes,
+            num_inputs=shape.num_inputs,
+            history_steps=shape.history_steps,
+            learned_steps=config.position == "learned",
+        )
+        self.encoder = nn.ModuleList(
+            EncoderLayer(width, config.num_heads, dropout=config.dropout)
+            for _ in range(config.num_encoder_layers)
+        )
+        num_neighbours = 1 if config.sources == "own" else min(config.encoder_nodes, num_nodes)
+        self.surroundings = nn.ModuleList(
+            SurroundingsLayer(
+                width,
+                config.num_heads,
+                geometry=self.geometry,
+                num_neighbours=num_neighbours,
+                dropout=config.dropout,
+            )
+            for _ in range(config.num_encoder_layers if num_neighbours > 1 else 0)
+        )
+        self.where = nn.Linear(shape.history_steps * width, width) if self.surroundings else None
+        num_steps = shape.history_steps + shape.horizon_steps
+        self.own = OwnOutlook(
+            width,
+            num_nodes=num_nodes,
+            history_steps=shape.history_steps,
+            num_segments=segments,
+            num_outputs=shape.horizon_steps * shape.num_channels,
+            num_earlier=2 * shape.num_lags * shape.num_channels * num_steps,
+            dropout=config.dropout,
+        )
+        self.target = nn.Parameter(torch.randn(num_nodes, width) * 0.5)
+        self.segment = nn.Parameter(torch.randn(segments, width) * 0.5)
+        self.decoder = nn.ModuleList(
+            DecoderLayer(config, history_steps=shape.history_steps, selection=self.selection)
+            for _ in range(config.num_decoder_layers)
+        )
+        self.start = (
+            StartingPoint(
+                width,
+                num_lags=shape.num_lags,
+                segment_steps=shape.horizon_steps // segments,
+                num_channels=shape.num_channels,
+            )
+            if shape.num_lags
+            else None
+        )
+        self.head = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, shape.horizon_steps // segments * shape.num_channels),
+        )
+
+    def forward(
+        self,
+        batch: Batch,
+        *,
+        query_nodes: Int[Tensor, " query"] | None = None,
+        selection: Selection | None = None,
+        need_alignment: bool = False,
+    ) -> tuple[Float[Tensor, "batch horizon query channel"], list[Alignment]]:
+        """Forecast every horizon step of every query node.
+
+        Args:
+            batch: Windows.
+            query_nodes: Nodes to forecast; all where it is None.
+            selection: Another selection of sources than the trained one.
+            need_alignment: Also return the alignment of each decoder layer.
+
+        Returns:
+            The forecast in z-scores, and the alignments, outermost layer last.
+        """
+        usual = self.anomalies.usual(batch)  # (B, T + P, N, C)
+        batch = self.anomalies(batch, usual)
+        asked = query_nodes
+        if query_nodes is not None:
+            query_nodes = whole_groups(self.geometry, selection or self.selection, query_nodes)
+        calendar = self.calendar(batch)  # (B, T + P, D)
+        past, future = calendar[:, : self.history_steps], calendar[:, self.history_steps :]
+        observed = batch.observed.transpose(1, 2).contiguous()  # (B, N, T): a node's steps in a row
+        reading = self.embedding(batch, past, self.geometry.coordinates())  # (B, N, T, D)
+        source = reading
+        for layer in self.encoder:
+            source = layer(source, observed=observed)
+        place = _of(query_nodes, self.target, dim=0)[:, None] + self.segment  # (Q, S, D)
+        own, first = self.own(
+            _of(query_nodes, source, dim=1),
+            future[:, 0],
+            _of(query_nodes, self.own.place, dim=0),
+            None if batch.earlier is None else _of(query_nodes, batch.earlier, dim=2),
+        )  # (B, Q, S, D), (B, Q, P C)
+        when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
+        query = own + when[:, None] + place
+        hint = None  # where to look, which surroundings may say; what there is, sources alone
+        if self.where is not None:
+            for layer in self.surroundings:
+                source = layer(source, observed=observed)
+            hint = self.where(_of(query_nodes, source, dim=1).flatten(2))[:, :, None]
+        alignments = []
+        for layer in self.decoder:
+            query, alignment = layer(
+                query,
+                source,
+                reading,
+                hint=hint,
+                place=place,
+                observed=observed,
+                geometry=self.geometry,
+                query_nodes=query_nodes,
+                selection=selection,
+                need_alignment=need_alignment,
+            )
+            alignments += [alignment] if alignment is not None else []
+        if asked is not None and query_nodes is not asked:
+            rows = (query_nodes == asked[:, None]).int().argmax(1)
+            query, alignments = query[:, rows], [each.rows(rows) for each in alignments]
+            first, query_nodes = first[:, rows], asked
+        steps = self.head(query).flatten(2) + first  # (B, Q, P C)
+        steps = steps.unflatten(2, (-1, self.num_channels))  # (B, Q, P, C)
+        last = _of(query_nodes, self._last_observed(batch), dim=1)  # (B, Q, C)
+        earlier = batch.earlier
+        if earlier is not None:
+            earlier = _of(query_nodes, earlier[:, self.history_steps :], dim=2)
+        start = last[:, None] if self.start is None else self.start(query, last, earlier)
+        anomaly = start + steps.transpose(1, 2)  # (B, P, Q, C)
+        spread = _of(query_nodes, self.anomalies.spread, dim=0)
+        usual = _of(query_nodes, usual[:, self.history_steps :], dim=2)
+        return usual + spread * anomaly, alignments
+
+    def _last_observed(self, batch: Batch) -> Float[Tensor, "batch node channel"]:
+        """Give the newest observed anomaly; 0, what is usual, where there is none."""
+        steps = torch.arange(1, self.history_steps + 1, device=batch.observed.device)
+        newest = (batch.observed * steps[:, None]).argmax(1)  # (B, N)
+        target = batch.values[..., : self.num_channels]
+        newest = newest[:, None, :, None].expand(-1, 1, -1, self.num_channels)
+        return target.gather(1, newest)[:, 0]
+
+
+def _of(nodes: Int[Tensor, " query"] | None, values: Tensor, *, dim: int) -> Tensor:
+    """Take some nodes along an axis; all where it is None."""
+    return values if nodes is None else values.index_select(dim, nodes)
+
+
+def forecast_of(
+    model: nn.Module, batch: Batch, *, query_nodes: Int[Tensor, " query"] | None = None
+) -> Float[Tensor, "batch horizon query channel"]:
+    """Give the forecast alone, of our model or of a baseline.
+
+    Args:
+        model: An `STTrans`, or a baseline, which always forecasts every node.
+        batch: Windows.
+        query_nodes: Nodes to forecast; all where it is None.
+
+    Returns:
+        The forecast in z-scores.
+    """
+    if query_nodes is not None and isinstance(model, STTrans):
+        return model(batch, query_nodes=query_nodes)[0]
+    output = model(batch)
+    forecast = output if isinstance(output, Tensor) else output[0]
+    return forecast if query_nodes is None else forecast[:, :, query_nodes]
+
+
+def _selection(config: ModelConfig, history_steps: int, num_nodes: int) -> Selection:
+    """Turn the configured choices into the selection that the alignment applies."""
+    others = num_nodes - 1
+    topk = config.topk if config.sources == "topk" else None
+    if config.sources != "own" and others < 1:
+        raise ValueError(
+            "An alignment needs at least 2 nodes; got 1. Use the variant no_alignment."
+        )
+    if topk is not None and topk > history_steps * others:
+        raise ValueError(
+            f"topk must be at most the number of sources; got topk={topk} with "
+            f"{history_steps * others} sources ({history_steps} steps x {others} other nodes). "
+            "Lower model.topk or raise data.history_steps."
+        )
+    return Selection(
+        topk=topk,
+        screening="exact" if config.sources == "dense" else config.screening,
+        window=config.window,
+        window_nodes=min(config.window_nodes, others),
+        window_steps=config.window_steps,
+        group_size=config.group_size,
+        block_size=config.block_size,
+        screened_blocks=config.screened_blocks,
+    )
+
+
+def _own_history(
+    values: Float[Tensor, "batch node history head value_dim"],
+    observed: Bool[Tensor, "batch node history"],
+    query_nodes: Int[Tensor, " query"] | None,
+) -> Float[Tensor, "batch query channel"]:
+    """Mean value of each node's own observed steps (the ablation without alignment)."""
+    share = observed / observed.sum(2, keepdim=True).clamp_min(1)
+    own = torch.einsum("bnthv,bnt->bnhv", values, share.to(values.dtype)).flatten(2)
+    return own if query_nodes is None else own[:, query_nodes]

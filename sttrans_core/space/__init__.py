@@ -1,0 +1,1 @@
+"""Where nodes are: distances, neighbours, groups and roads."""

@@ -1,0 +1,1 @@
+"""Training: the loop, what it resumes from, and what it calibrates."""
