@@ -98,7 +98,7 @@ def test_json_and_back_is_the_same_configuration(width, seed, rate, variant):
             r"model\.topk must be a whole number, at least 1; got 0\. The",
         ),
         ({"train": {"epochs": True}}, r"train\.epochs must be a whole number, .*; got True\. "),
-        ({"train": {"epochs": "3"}}, r"number, at least 1; got '3'\. The default is 12\."),
+        ({"train": {"epochs": "3"}}, r"number, at least 1; got '3'\. The default is 10\."),
         ({"model": {"dropout": False}}, r"model\.dropout must be a finite number, .*; got False"),
         (
             {"train": {"max_windows_per_epoch": True}},

@@ -70,7 +70,12 @@ def test_missing_readings_have_no_share(smooth, series):
 def test_compiled_loops_have_the_gradients_of_torch(trained, series, monkeypatch):
     times = series["time"].values[[60, 61]]
     compiled = integrated_gradients(trained, series, times, nodes=["s2", "s9"])
-    for module in ("alignment.topk", "mixing", "step_attention"):
+    for module in (
+        "alignment.topk",
+        "model.mixing",
+        "model.near_attention",
+        "model.step_attention",
+    ):
         monkeypatch.setattr(f"sttrans_core.{module}.can_compile", lambda *_: False)
     plain = integrated_gradients(trained, series, times, nodes=["s2", "s9"])
     assert np.allclose(compiled["attribution"], plain["attribution"], atol=1e-4)
