@@ -223,7 +223,7 @@ class ExperimentConfig(Section):
         """Give the same experiment with a baseline in place of the model.
 
         Args:
-            name: `stid`, `stgcn`, `graph_wavenet`, `stemgnn` or `staeformer`.
+            name: `stid`, `stgcn`, `graph_wavenet`, `stemgnn`, `staeformer`, `ridge` or `arima`.
 
         Returns:
             The changed configuration.

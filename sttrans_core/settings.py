@@ -139,12 +139,17 @@ class BaselineConfig(Section):
     """A peer in place of our model, in its published sizes.
 
     Args:
-        baseline: Which one.
+        baseline: Which one; `ridge` and `arima` are fitted at once, the others are trained.
     """
 
     section: ClassVar[str] = "model."
 
-    baseline: Literal["stid", "stgcn", "graph_wavenet", "stemgnn", "staeformer"]
+    baseline: Literal["stid", "stgcn", "graph_wavenet", "stemgnn", "staeformer", "ridge", "arima"]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is trained by gradient descent, epoch after epoch."""
+        return self.baseline not in {"ridge", "arima"}
 
 
 BASELINE_NAMES = {
@@ -153,6 +158,8 @@ BASELINE_NAMES = {
     "graph_wavenet": "Graph WaveNet",
     "stemgnn": "StemGNN",
     "staeformer": "STAEformer",
+    "ridge": "ridge",
+    "arima": "ARIMA",
 }
 
 

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from multiprocessing import current_process
 from typing import NamedTuple
 
 import numpy as np
@@ -117,6 +118,8 @@ def _fit(series: np.ndarray, *, workers: int | None) -> _Recursion:
             "ARIMA needs statsforecast and joblib; install them with "
             "`pip install 'sttrans[arima]'`."
         ) from error
+    if current_process().daemon:  # one of many, which must not start others
+        workers = 1
     run = Parallel(n_jobs=min(workers or os.cpu_count() or 1, series.shape[1]))
     models = run(delayed(_fit_one)(each) for each in np.ascontiguousarray(series.T))
     return _Recursion(*(np.stack(parts, axis=-1) for parts in zip(*(models or ()), strict=True)))

@@ -1,6 +1,6 @@
 """Scores of a forecaster beside the baselines, with every choice of the protocol named."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal, get_args
 
@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sttrans_core.baselines import HistoricalAverage, LastObserved, LastValue
+from sttrans_core.baselines import FITTED, HistoricalAverage, LastObserved, LastValue
 from sttrans_core.baselines.climatology import AnomalyPersistence, Climatology, covers_seasons
 from sttrans_core.baselines.seasonal import SeasonalNaive
 from sttrans_core.baselines.types import FittedBaseline
@@ -148,6 +148,7 @@ def evaluate_baselines(
     over: Over = "step",
     missing: Missing = "ignore",
     smallest_target: float = 1e-4,
+    first: Sequence[str] = (),
 ) -> xr.Dataset:
     """Score the baselines that need no training by gradient; see `evaluate`.
 
@@ -164,30 +165,41 @@ def evaluate_baselines(
         over: `step` or `prefix`.
         missing: `ignore` or `as_zero`.
         smallest_target: MAPE leaves out targets whose size is at most this, in original units.
+        first: Names of further ones, to stand before these: `ridge` and `arima`, whose fitting
+            takes minutes.
 
     Returns:
         Scores over (model, horizon).
 
     Raises:
         SchemaError: The dataset does not keep the contract.
-        ValueError: The series is too short for the windows, or `part`, `over` or `missing` is none
-            of its choices.
+        ValueError: The series is too short for the windows, or `part`, `over`, `missing` or a name
+            is none of its choices.
+        ImportError: ARIMA needs statsforecast and joblib.
     """
     _check_choices(part=part, over=over, missing=missing)
+    if unknown := set(first) - FITTED.keys():
+        raise ValueError(
+            f"first must name baselines out of {', '.join(FITTED)}; got {min(unknown)!r}. "
+            "Choose of them."
+        )
     check_dataset(dataset)
     parts = split_dataset(
         dataset, history_steps=history_steps, horizon_steps=horizon_steps, split=split
     )
     num_train_steps = len(parts.train) + history_steps - 1
     nodes = as_nodes(dataset)
+    known = {"num_train_steps": num_train_steps}
+    named = (
+        FITTED[name](
+            nodes, **known, **({"horizon_steps": horizon_steps} if name == "ridge" else {})
+        )
+        for name in first
+    )
+    suited = suited_baselines(nodes, **known, horizon_steps=horizon_steps, on_grid=is_grid(dataset))
     models = {
         baseline.label: partial(baseline.predict, horizon_steps=horizon_steps)
-        for baseline in suited_baselines(
-            nodes,
-            num_train_steps=num_train_steps,
-            horizon_steps=horizon_steps,
-            on_grid=is_grid(dataset),
-        )
+        for baseline in (*named, *suited)
     }
     return _score(
         models, dataset, history_steps, horizon_steps, split, part,

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sttrans_core.config import ConfigError, ExperimentConfig, config_hash
+from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig, config_hash
 from sttrans_core.data import list_datasets
 from sttrans_core.data.saved import absolute_name, is_saved
 from sttrans_core.runs import RunError, RunFolder
 from sttrans_core.settings import BASELINE_NAMES
 
-__all__ = ["MODELS", "RunPlan", "experiment_for", "plan_runs", "stage_of"]
+__all__ = ["MODELS", "RunPlan", "experiment_for", "is_fitted", "plan_runs", "stage_of"]
 
 OURS = "st-trans"
 MODELS = (OURS, *BASELINE_NAMES)
@@ -92,7 +92,8 @@ def plan_runs(
         settings: Fields to replace in every run.
 
     Returns:
-        The runs, seed after seed, so that a sweep that is cut short leaves whole comparisons.
+        The runs, seed after seed, so that a sweep that is cut short leaves whole comparisons. A
+        baseline that is fitted at once is equal for all seeds and has a run of the first alone.
 
     Raises:
         ConfigError: As for `experiment_for`.
@@ -110,6 +111,8 @@ def plan_runs(
                         model, variant=variant, dataset=dataset, preset=preset, seed=seed,
                         settings=settings or {},
                     )  # fmt: skip
+                    if is_fitted(config) and seed != seeds[0]:
+                        continue
                     name = f"{_short_name(dataset)}/{variant}/seed-{seed}"
                     if runs.setdefault(name, RunPlan(name=name, config=config)).config != config:
                         raise ValueError(
@@ -117,6 +120,18 @@ def plan_runs(
                             f"{dataset} and another {_short_name(dataset)}. Rename one of them."
                         )
     return list(runs.values())
+
+
+def is_fitted(config: ExperimentConfig) -> bool:
+    """Say whether a run is one of a baseline that is fitted at once, without a training.
+
+    Args:
+        config: Of the run.
+
+    Returns:
+        True for ridge and ARIMA.
+    """
+    return isinstance(config.model, BaselineConfig) and not config.model.is_trained
 
 
 def _check_dataset(name: str) -> None:

@@ -14,9 +14,11 @@ import xarray as xr
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.devices import pick_device
 from sttrans_core.evaluation.memory import forget_peak, peak_mb, resident_mb
-from sttrans_core.experiments.plan import Stage, stage_of
+from sttrans_core.experiments.plan import Stage, is_fitted, stage_of
+from sttrans_core.fitted import FittedData
 from sttrans_core.forecaster import Forecaster, load_run
 from sttrans_core.runs import RunError, RunFolder
+from sttrans_core.scores import write_scores
 
 __all__ = ["perform", "run_on_worker"]
 
@@ -77,7 +79,8 @@ def perform(
     Args:
         config: What is trained.
         path: Folder of the run. It gets what `train` and `evaluate` write, and `cost.json`; on
-            simulated data `hits.csv`; `robustness.csv` if asked for; `scores.csv` last.
+            simulated data `hits.csv`; `robustness.csv` if asked for; `scores.csv` last. A baseline
+            that is fitted at once gets its scores alone.
         at_once: Runs that are performed at the same time, for whom reads its timings.
         robustness: Also score the run on damaged histories.
         should_stop: Asked at every step of the training and between scores.
@@ -99,6 +102,9 @@ def perform(
         if stage == "finished":
             return "finished"
         dataset = load_dataset(config.data.dataset)
+        if is_fitted(config):
+            _fit(config, folder, dataset)
+            return "finished"
         more: dict[str, float] = {"runs_at_once": at_once}
         if stage != "trained":
             more |= _train(config, folder, dataset, stage, should_stop)
@@ -189,6 +195,25 @@ class _Memory:
             return {}
         peak = peak_mb(self.device)
         return {"peak_mb": round(peak), "training_mb": round(peak - self.before, 1)}
+
+
+def _fit(config: ExperimentConfig, folder: RunFolder, dataset: xr.Dataset) -> None:
+    """Fit a baseline at once and write its scores; nothing else of it is kept."""
+    from sttrans_core.evaluation.protocol import evaluate_baselines
+
+    fitted, _ = FittedData.fit(dataset, config)
+    data = config.data
+    scores = evaluate_baselines(
+        dataset, history_steps=data.history_steps, horizon_steps=data.horizon_steps,
+        split=data.split, first=[config.variant_name],
+    )  # fmt: skip
+    folder.create()
+    folder.write_text("config.json", config.to_json())
+    folder.write_json("data.json", fitted.to_fields())
+    folder.write_environment()
+    write_scores(scores, folder / "scores.csv")
+    status = {"state": "finished", "epoch": 0, "epochs": 0, "eta_seconds": 0.0}
+    folder.write_json("status.json", status)
 
 
 def _costs(forecaster: Forecaster, dataset: xr.Dataset) -> dict[str, Any]:

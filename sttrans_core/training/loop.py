@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
-from sttrans_core.config import ConfigError, ExperimentConfig
+from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig
 from sttrans_core.data.saved import absolute_name
 from sttrans_core.data.splits import Split
 from sttrans_core.devices import keep_freed_memory
@@ -111,6 +111,11 @@ def _checked(config: Any) -> ExperimentConfig:
         raise ConfigError(
             f"config must be an ExperimentConfig; got {config!r}. "
             "Build one, for example with ExperimentConfig.preset('small', dataset=...)."
+        )
+    if isinstance(config.model, BaselineConfig) and not config.model.is_trained:
+        raise ConfigError(
+            f"What is trained must have epochs; got the baseline {config.model.baseline!r}, which "
+            "is fitted at once. Score it with 'sweep', or with evaluate_baselines."
         )
     name = absolute_name(config.data.dataset)
     return config.replace({"data": {"dataset": name}}) if name != config.data.dataset else config

@@ -7,14 +7,17 @@ import re
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 import rich.console
 from command_line import refused
 from small_runs import contents
-from small_sweeps import save_series, small_plans
+from small_sweeps import SETTINGS, save_series, small_plans
 
 from sttrans_core.commands.experiments import _Screen
 from sttrans_core.config import BaselineConfig, ConfigError
+from sttrans_core.data import load_dataset
+from sttrans_core.evaluation.protocol import evaluate_baselines
 from sttrans_core.experiments.plan import MODELS, experiment_for, plan_runs, stage_of
 from sttrans_core.experiments.progress import (
     Outcome,
@@ -24,10 +27,13 @@ from sttrans_core.experiments.progress import (
     progress_lines,
     read_status,
 )
+from sttrans_core.experiments.records import read_runs
 from sttrans_core.experiments.sweep import run_sweep
 from sttrans_core.experiments.worker import perform
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError, RunFolder
+from sttrans_core.settings import BASELINE_NAMES
+from sttrans_core.training.loop import train
 
 
 def test_runs_are_all_combinations_seed_after_seed():
@@ -49,6 +55,13 @@ def test_runs_are_all_combinations_seed_after_seed():
 
 def test_the_same_run_is_planned_once():
     assert len(plan_runs(["metr-la", "metr-la"], seeds=[1, 1])) == 1
+
+
+def test_what_is_fitted_at_once_is_planned_for_one_seed():
+    plans = plan_runs(["metr-la-10"], models=["stid", "ridge", "arima"], seeds=[4, 5])
+    assert [plan.name.partition("/")[2] for plan in plans] == [
+        "stid/seed-4", "ridge/seed-4", "arima/seed-4", "stid/seed-5",
+    ]  # fmt: skip
 
 
 def test_settings_come_after_the_variant_and_the_seed_last():
@@ -80,7 +93,7 @@ def test_saved_data_sets_are_named_by_their_file(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--model", "arima"), "The model must be one of st-trans, stid, .*; got 'arima'. Choose"),
+        (("--model", "prophet"), "The model must be one of st-trans, .*; got 'prophet'. Choose"),
         (("--variant", "no_head"), "variant must be one of full, .*; got 'no_head'"),
         (("--preset", "huge"), "preset must be one of small, .*; got 'huge'"),
         (("--dataset", "mars"), "A data set must be one of .*; got 'mars'. Choose one of them"),
@@ -131,6 +144,28 @@ def test_a_performed_run_is_scored_and_measured(finished):
     assert cost["inference_ms_low"] <= cost["inference_ms"] <= cost["inference_ms_high"]
     assert (path / "robustness.csv").exists()
     assert not (path / "hits.csv").exists()  # the series knows no true causes
+
+
+@pytest.mark.parametrize("name", ["ridge", "arima"])
+def test_a_baseline_that_is_fitted_at_once_is_scored_with_the_others(name, tmp_path):
+    dataset = save_series(tmp_path)
+    (plan,) = plan_runs([dataset], models=[name], settings={"data": SETTINGS["data"]})
+    folder = tmp_path / name
+    assert perform(plan.config, folder) == "finished"
+    assert stage_of(RunFolder(folder), plan.config) == "finished"
+    (record,), _ = read_runs([folder])
+    series = load_dataset(dataset)
+    data = plan.config.data
+    sizes = {"history_steps": data.history_steps, "horizon_steps": data.horizon_steps}
+    found = evaluate_baselines(series, **sizes, first=[name])
+    assert found["model"].values[0] == BASELINE_NAMES[name] == plan.config.model_name
+    assert record.scores["model"].values.tolist() == found["model"].values.tolist()
+    assert np.allclose(record.scores["mae"], found["mae"], atol=1e-4)
+    with pytest.raises(ConfigError, match=rf"must have epochs; got the baseline '{name}', which"):
+        train(plan.config, run_dir=tmp_path / "trained", dataset=series)
+    assert not (tmp_path / "trained").exists()
+    with pytest.raises(RunError, match=r"model\.safetensors"):
+        load_run(folder)
 
 
 # Every state that a kill can leave behind, by the files that are missing then.
@@ -275,8 +310,8 @@ def test_a_status_of_an_earlier_time_is_not_that_of_now(tmp_path):
 
 
 def test_a_model_that_is_none_is_refused():
-    with pytest.raises(ConfigError, match=r"must be one of st-trans, .*; got 'arima'"):
-        experiment_for("arima", variant="full", dataset="x", preset="small", seed=0, settings={})
+    with pytest.raises(ConfigError, match=r"must be one of st-trans, .*; got 'prophet'"):
+        experiment_for("prophet", variant="full", dataset="x", preset="small", seed=0, settings={})
 
 
 def test_without_dask_the_extra_is_named(monkeypatch, tmp_path):
