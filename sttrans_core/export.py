@@ -21,13 +21,16 @@ from sttrans_core.data.windows import Batch, Scaler
 from sttrans_core.forecaster import Forecaster
 from sttrans_core.model.sttrans import DecoderLayer, STTrans
 
-__all__ = ["export_forecaster"]
+__all__ = ["export_forecaster", "input_names", "plain_inputs"]
 
 _METADATA = "sttrans.json"  # name of the description inside the file
 _INPUTS = {
     "readings": "(batch, history, node) float32, in units; NaN where missing",
     "time_of_day": "(batch, history + horizon) int64, whole intervals since midnight",
     "day_of_week": "(batch, history + horizon) int64, 0 = Monday",
+    # Only where the run looks at them:
+    "year_share": "(batch, history + horizon) float32, share of the year that has passed",
+    "earlier": "(batch, history + horizon, node, earlier_readings) float32, as readings",
 }
 _OUTPUTS = {
     "forecast": "(batch, horizon, node) float32, in units",
@@ -42,8 +45,9 @@ def export_forecaster(
 ) -> None:
     """Write a trained model as one file, with all that is needed to run it elsewhere.
 
-    The file takes readings in the data's own units with any number of windows, and gives the
-    forecast of every node in the same units. A model with a Top-k also gives the alignment of its
+    The file takes readings in the data's own units with any number of windows, those of earlier
+    days among them where the run looks at them, and gives the forecast of every node in the same
+    units. A model with a Top-k also gives the alignment of its
     last decoder layer, by which each target's sources are ordered as in `Forecaster.align`. What a
     user must know besides (nodes, units, interval, steps, calendar, inputs and outputs) is JSON
     inside the file: `sttrans.json` of the extra files in `.pt2`, and of the metadata in `.onnx`.
@@ -58,16 +62,16 @@ def export_forecaster(
             multiplied by to 8 bits, too; for `.onnx` only. Forecasts change a little.
 
     Raises:
-        ValueError: The run is of a baseline, or needs more than readings of one quantity and the
-            time of day and week; the name ends otherwise, its folder is not there, `int8` is asked
-            of `.pt2`, or ONNX has no operation for a part of the model.
+        ValueError: The run is of a baseline, or of more than one quantity; the name ends otherwise,
+            its folder is not there, `int8` is asked of `.pt2`, or ONNX has no operation for a part
+            of the model.
         ImportError: The extra `onnx` is not installed.
         OSError: The file cannot be written.
 
     Example:
         >>> from sttrans_core import export_forecaster, load_pretrained
-        >>> export_forecaster(load_pretrained("metr-la-10"), "metr-la-10.pt2")
-        >>> program = torch.export.load("metr-la-10.pt2").module()
+        >>> export_forecaster(load_pretrained("simulated-freeway"), "freeway.pt2")
+        >>> program = torch.export.load("freeway.pt2").module()
         >>> forecast, node, step, weight = program(readings, time_of_day, day_of_week)
     """
     path = Path(path)
@@ -79,7 +83,7 @@ def export_forecaster(
         torch.export.save(program, buffer, extra_files={_METADATA: description})
         content = buffer.getvalue()
     else:
-        content = _to_onnx(program, description, int8=int8)
+        content = _to_onnx(program, description, names=input_names(forecaster), int8=int8)
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_bytes(content)
@@ -120,50 +124,88 @@ def _check(path: Path, *, int8: bool) -> None:
 
 def _check_inputs(forecaster: Forecaster) -> None:
     """Refuse runs whose files would need more inputs than `_INPUTS`."""
-    data, config = forecaster.data, forecaster.config
+    data = forecaster.data
     more = {
         "several channels": len(data.channels) > 1,
         "covariates": len(data.covariates) > 0,
-        "earlier days": config.data.num_lags > 0,
-        "the season": data.has_season,
         "a baseline": not isinstance(forecaster.model, STTrans),
     }
     found = [name for name, is_there in more.items() if is_there]
     if found:
         raise ValueError(
-            "An exported model must be an ST-Trans of one quantity that sees its history, the time "
-            f"of day and the weekday only; got a run with {', '.join(found)}. Use it through "
-            "load_run instead."
+            "An exported model must be an ST-Trans of one quantity and no other readings; got a "
+            f"run with {', '.join(found)}. Use it through load_run instead."
         )
+
+
+def input_names(forecaster: Forecaster) -> list[str]:
+    """Name what an exported file of a run takes, in order.
+
+    Args:
+        forecaster: A trained model.
+
+    Returns:
+        Keys of the inputs that the description in the file explains.
+    """
+    needed = {"year_share": forecaster.data.has_season, "earlier": forecaster.config.data.num_lags}
+    return [name for name in _INPUTS if needed.get(name, True)]
+
+
+def plain_inputs(forecaster: Forecaster, batch: Batch) -> tuple[Tensor, ...]:
+    """Give windows as an exported file takes them.
+
+    Args:
+        forecaster: A trained model.
+        batch: Windows that it cut.
+
+    Returns:
+        The inputs in the order of `input_names`: readings in units, NaN where missing.
+    """
+    scaler = forecaster.data.scaler
+    given = {
+        "readings": scaler.inverse(batch.values[..., 0]).masked_fill(~batch.observed, torch.nan),
+        "time_of_day": batch.time_of_day,
+        "day_of_week": batch.day_of_week,
+        "year_share": batch.year_share,
+    }
+    if batch.earlier is not None:
+        days, seen = batch.earlier.chunk(2, dim=-1)
+        given["earlier"] = scaler.inverse(days).masked_fill(seen == 0, torch.nan)
+    return tuple(given[name] for name in input_names(forecaster))
 
 
 class _Plain(nn.Module):
     """The model between plain tensors in original units."""
 
-    def __init__(self, model: STTrans, scaler: Scaler) -> None:
+    def __init__(self, model: STTrans, scaler: Scaler, *, has_season: bool) -> None:
         super().__init__()
-        self.model, self.scaler = model, scaler
+        self.model, self.scaler, self.has_season = model, scaler, has_season
 
     def forward(
         self,
         readings: Float[Tensor, "batch history node"],
         time_of_day: Int[Tensor, "batch steps"],
         day_of_week: Int[Tensor, "batch steps"],
+        *more: Tensor,
     ) -> tuple[Tensor, ...]:
-        observed = torch.isfinite(readings)
-        values = self.scaler.transform(readings).masked_fill(~observed, 0.0)
+        values, observed = self._scaled(readings)
+        rest = list(more)
+        year_share = rest.pop(0) if self.has_season else time_of_day.to(readings.dtype)
+        earlier = None
+        if rest:
+            days, seen = self._scaled(rest.pop())
+            earlier = torch.cat([days, seen.to(days.dtype)], dim=-1)
         forecast, alignments = self.model(
-            Batch(
-                values[..., None],
-                observed,
-                time_of_day,
-                day_of_week,
-                torch.zeros_like(time_of_day, dtype=readings.dtype),
-            ),
+            Batch(values[..., None], observed, time_of_day, day_of_week, year_share, earlier),
             need_alignment=self.model.selection.topk is not None,
         )
         sources = [(each.node, each.step, each.weight) for each in alignments[-1:]]
         return self.scaler.inverse(forecast[..., 0]), *sum(sources, ())
+
+    def _scaled(self, readings: Tensor) -> tuple[Tensor, Tensor]:
+        """Give z-scores, 0 where missing, and which readings are there."""
+        observed = torch.isfinite(readings)
+        return self.scaler.transform(readings).masked_fill(~observed, 0.0), observed
 
 
 @torch.no_grad()
@@ -173,20 +215,31 @@ def _trace(forecaster: Forecaster) -> torch.export.ExportedProgram:
     for layer in model.decoder:
         if isinstance(layer, DecoderLayer) and layer.alignment is not None:
             _fix_features(layer.alignment.position, model.geometry.classes)
-    plain = _Plain(model, forecaster.data.scaler)
-    data, nodes = forecaster.config.data, len(forecaster.data.nodes)
-    steps = torch.zeros(2, data.history_steps + data.horizon_steps, dtype=torch.int64)
-    inputs = (torch.zeros(2, data.history_steps, nodes), steps, steps.clone())
+    plain = _Plain(model, forecaster.data.scaler, has_season=forecaster.data.has_season)
+    inputs = _empty_inputs(forecaster)
     plain(*inputs)  # groups of the geometry are found when they are first asked for
-    batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(
-        plain, inputs, dynamic_shapes=({0: batch}, {0: batch}, {0: batch}), strict=False
-    )
+    batch = {0: torch.export.Dim("batch", min=1)}
+    more = [(batch,) * (len(inputs) - 3)] if len(inputs) > 3 else []
+    shapes = (batch, batch, batch, *more)
+    program = torch.export.export(plain, inputs, dynamic_shapes=shapes, strict=False)
     for node in program.graph.nodes:  # where the code lay on this machine
         for name in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
             node.meta.pop(name, None)
     program.example_inputs = None
     return program
+
+
+def _empty_inputs(forecaster: Forecaster) -> tuple[Tensor, ...]:
+    data, nodes = forecaster.config.data, len(forecaster.data.nodes)
+    num_steps = data.history_steps + data.horizon_steps
+    empty = {
+        "readings": torch.zeros(2, data.history_steps, nodes),
+        "time_of_day": torch.zeros(2, num_steps, dtype=torch.int64),
+        "day_of_week": torch.zeros(2, num_steps, dtype=torch.int64),
+        "year_share": torch.zeros(2, num_steps),
+        "earlier": torch.zeros(2, num_steps, nodes, data.num_lags),
+    }
+    return tuple(empty[name] for name in input_names(forecaster))
 
 
 def _fix_features(position: LearnedPosition | FixedPosition, classes: Tensor) -> None:
@@ -202,6 +255,9 @@ def _describe(forecaster: Forecaster) -> dict[str, Any]:
     data, config = forecaster.data, forecaster.config
     num_outputs = 1 if forecaster.model.selection.topk is None else len(_OUTPUTS)
     known = ("title", "source", "licence", "citation", "quantity", "units", "interval", "synthetic")
+    earlier = [f"{days} days before the step" for days in config.data.lag_days]
+    if config.data.usual_weeks:
+        earlier.append(f"mean of what was observed 1 to {config.data.usual_weeks} weeks before")
     return {
         "model": config.label,
         "run": config.hash,
@@ -215,12 +271,15 @@ def _describe(forecaster: Forecaster) -> dict[str, Any]:
         "calendar": "of the time stamp of every step, history then horizon, in the time zone of "
         "the training data",
         "scaler": {"mean": data.scaler.mean, "std": data.scaler.std, "where": "inside the model"},
-        "inputs": _INPUTS,
+        "inputs": {name: _INPUTS[name] for name in input_names(forecaster)},
+        "earlier_readings": earlier,
         "outputs": dict(list(_OUTPUTS.items())[:num_outputs]),
     }
 
 
-def _to_onnx(program: torch.export.ExportedProgram, description: str, *, int8: bool) -> bytes:
+def _to_onnx(
+    program: torch.export.ExportedProgram, description: str, *, names: list[str], int8: bool
+) -> bytes:
     import onnx
     from onnxscript import opset20 as op
 
@@ -237,7 +296,7 @@ def _to_onnx(program: torch.export.ExportedProgram, description: str, *, int8: b
                 dynamo=True,
                 verbose=False,
                 opset_version=20,
-                input_names=list(_INPUTS),
+                input_names=names,
                 output_names=list(_OUTPUTS)[:num_outputs],
                 custom_translation_table={torch.ops.aten.sort.stable: sort},
             )
@@ -262,7 +321,10 @@ def _to_int8(model: Any) -> Any:
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "int8.onnx"
-        quantize_dynamic(model, path, op_types_to_quantize=["MatMul"], per_channel=True)
+        # Weights of 7 bits: with 8, sums overflow on processors without instructions for them.
+        quantize_dynamic(
+            model, path, op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=True
+        )
         return onnx.load(path)
 
 

@@ -17,13 +17,12 @@ from sttrans_core.data.splits import split_dataset
 from sttrans_core.data.windows import Batch
 from sttrans_core.devices import keep_freed_memory
 from sttrans_core.evaluation.metrics import ErrorSums
-from sttrans_core.export import export_forecaster
+from sttrans_core.export import export_forecaster, plain_inputs
 from sttrans_core.forecaster import Forecaster, windows_at_once
-from sttrans_core.slabs import read_steps
 
 __all__ = ["efficiency_lines", "measure_efficiency"]
 
-Inputs = tuple[Tensor, Tensor, Tensor]
+Inputs = tuple[Tensor, ...]
 
 
 def measure_efficiency(
@@ -118,15 +117,11 @@ def _batches(
     forecaster: Forecaster, dataset: xr.Dataset, starts: list[int]
 ) -> list[tuple[Batch, Inputs]]:
     """Give windows as the model takes them, and as exported files do."""
-    windows = forecaster.windows(dataset)
-    history, found = np.arange(forecaster.config.data.history_steps), []
+    windows, found = forecaster.windows(dataset), []
     size = windows_at_once(dataset.sizes["node"])
     for first in range(0, len(starts), size):
-        some = starts[first : first + size]
-        batch = windows.batch(some)
-        steps = np.array(some)[:, None] + history
-        given = torch.from_numpy(read_steps(dataset["target"], steps).astype(np.float32))
-        found.append((batch, (given, batch.time_of_day, batch.day_of_week)))
+        batch = windows.batch(starts[first : first + size])
+        found.append((batch, plain_inputs(forecaster, batch)))
     return found
 
 

@@ -1,19 +1,32 @@
 """Exported models: equal to the trained one, complete in themselves, refused where they must be."""
 
+import dataclasses
 import functools
 import json
 import shutil
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from command_line import refused, run_command
-from small_runs import HISTORY, HORIZON, NODES, SEGMENTS, contents, small_config, small_model
+from small_runs import (
+    HISTORY,
+    HORIZON,
+    NODES,
+    SEGMENTS,
+    contents,
+    dataset_of,
+    rhythm,
+    small_config,
+    small_model,
+)
 
 from sttrans_core import export
 from sttrans_core.bench import measure_efficiency
 from sttrans_core.export import export_forecaster
+from sttrans_core.fitted import FittedData
 from sttrans_core.forecaster import Forecaster
 
 TOPK, HEADS = 5, 2
@@ -52,7 +65,16 @@ def check_equal(outputs, forecaster, series, starts):
 
 def run_onnx(path, arrays):
     session = pytest.importorskip("onnxruntime").InferenceSession(path)
-    return session.run(None, dict(zip(NAMES, arrays, strict=True)))
+    names = [each.name for each in session.get_inputs()]
+    return session.run(None, dict(zip(names, arrays, strict=True)))
+
+
+def run(path, inputs):
+    """Run a file in either form."""
+    if path.suffix == ".onnx":
+        return run_onnx(path, inputs.values())
+    with torch.no_grad():
+        return torch.export.load(path).module()(*map(torch.from_numpy, inputs.values()))
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +196,77 @@ def test_other_variants_are_exported_too(model, trained, series, tmp_path):
         times = series["time"].values[np.asarray(starts) + HISTORY - 1]
         want = forecaster.forecast(series, times)["forecast"].values
         np.testing.assert_allclose(outputs[0], want, rtol=1e-5)
+
+
+def fitted(series, config):
+    """Give an untrained model that knows what is usual in a series."""
+    config = config.replace({"data": {"history_steps": HISTORY, "horizon_steps": HORIZON}})
+    data, split = FittedData.fit(series, config)
+    model = data.build_model(config)
+    model.anomalies.fit(series, data.scaler, num_train_steps=len(split.train) + HISTORY - 1)
+    return Forecaster(model=model, config=config, data=data, bands=None, device="cpu")
+
+
+def test_readings_of_earlier_days_are_one_more_input(tmp_path):
+    path = tmp_path / "model.onnx"
+    values = rhythm(steps=24 * 45, missing=0.1)["target"].values
+    series = dataset_of(values, interval="1h")
+    forecaster = fitted(
+        series, small_config().replace({"data": {"lag_days": (1,), "usual_weeks": 2}})
+    )
+    export_forecaster(forecaster, path)
+    described = _described(path)
+    assert list(described["inputs"]) == [*NAMES, "earlier"]
+    assert described["earlier_readings"] == [
+        "1 days before the step", "mean of what was observed 1 to 2 weeks before",
+    ]  # fmt: skip
+    steps = np.array([[400], [500], [777]]) + np.arange(HISTORY + HORIZON)
+    with warnings.catch_warnings():  # both weeks may be missing
+        warnings.simplefilter("ignore")
+        usual = np.nanmean([values[steps - 7 * 24], values[steps - 14 * 24]], axis=0)
+    inputs = {
+        "readings": values[steps[:, :HISTORY]],
+        "time_of_day": steps % 24,
+        "day_of_week": steps // 24 % 7,  # the series starts on a Monday
+        "earlier": np.stack([values[steps - 24], usual], axis=-1).astype(np.float32),
+    }
+    assert all(np.isnan(inputs[name]).any() for name in ("readings", "earlier"))
+    check_equal(run(path, inputs), forecaster, series, steps[:, 0])
+
+
+def test_the_season_is_one_more_input(tmp_path):
+    values = rhythm(steps=800)["target"].values
+    series = dataset_of(values, first="2023-01-01", interval="1D")
+    forecaster = fitted(series, small_config())
+    export_forecaster(forecaster, tmp_path / "model.pt2")
+    steps = np.array([[50], [362]]) + np.arange(HISTORY + HORIZON)
+    inputs = {
+        "readings": values[steps[:, :HISTORY]],
+        "time_of_day": np.zeros_like(steps),
+        "day_of_week": (steps + 6) % 7,  # from a Sunday on
+        "year_share": np.where(steps < 365, steps / 365, (steps - 365) / 366).astype(np.float32),
+    }
+    check_equal(run(tmp_path / "model.pt2", inputs), forecaster, series, steps[:, 0])
+
+
+def test_the_inputs_of_windows_are_those_of_files(tmp_path):
+    values = rhythm(steps=24 * 20, missing=0.1)["target"].values
+    series = dataset_of(values, interval="1h")
+    forecaster = fitted(series, small_config().replace({"data": {"lag_days": (7,)}}))
+    readings, *_, earlier = export.plain_inputs(forecaster, forecaster.windows(series).batch([300]))
+    steps = 300 + np.arange(HISTORY + HORIZON)
+    np.testing.assert_allclose(readings[0], values[steps[:HISTORY]], atol=1e-4)
+    np.testing.assert_allclose(earlier[0, ..., 0], values[steps - 168], atol=1e-4)
+
+
+def test_several_quantities_are_refused(trained, tmp_path):
+    data = dataclasses.replace(trained.data, covariates=("wind", "rain"))
+    several = Forecaster(
+        model=trained.model, config=trained.config, data=data, bands=None, device="cpu"
+    )
+    with pytest.raises(ValueError, match="no other readings; got a run with covariates"):
+        export_forecaster(several, tmp_path / "model.pt2")
+    assert contents(tmp_path) == {}
 
 
 def test_exporting_leaves_the_forecaster_as_it_was(trained, series, tmp_path):
