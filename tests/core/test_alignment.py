@@ -166,7 +166,7 @@ def test_a_group_shares_the_blocks_that_its_mean_query_admits():
     query = torch.zeros(6, 2, dtype=torch.float64)
     query[0, 0] = query[1, 1] = 1
     value = torch.arange(6, dtype=torch.float64)
-    for backend in BACKENDS:
+    for backend in ("reference", "torch"):
         output, alignment = topk_alignment(
             query[None, :, None, None] * math.sqrt(2),
             key[None, :, None, None],

@@ -39,7 +39,7 @@ def wave_run(tmp_path_factory):
         data={"horizon_steps": 3},
         # No encoder, so that what the alignment points at is what is read. All 28 sources are
         # kept: a source outside the Top-k learns nothing, and this test is not about that.
-        model={"width": 16, "topk": 28, "num_encoder_layers": 0, "dropout": 0.0},
+        model={"topk": 28, "num_encoder_layers": 0, "dropout": 0.0},
         train={"epochs": 8, "batch_size": 32, "learning_rate": 1e-2},
     )
     return train(config, run_dir=tmp_path_factory.mktemp("wave"), dataset=dataset), dataset
