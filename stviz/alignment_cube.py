@@ -7,15 +7,16 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from stviz.cube_frame import CubeFrame, frame_scene, measure_frame
-from stviz.cube_scene import draw_floor, draw_now, draw_window, gaps, scatter
-from stviz.labels import clock, label_source, wrap_facts, wrap_words
-from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
+from stviz.cube_floor import draw_floor, draw_shadows
+from stviz.cube_frame import CubeFrame, frame_scene, measure_frame, size_of
+from stviz.cube_scene import draw_now, draw_window, gaps, scatter
+from stviz.labels import clock, describe_lead, label_source, time_unit, wrap_facts, wrap_words
+from stviz.places import prepare_places
+from stviz.prepare_sources import describe_alignment, prepare_alignment, prepare_causes
 from stviz.theme import Theme, color_scale, get_theme, rgba
 
 __all__ = ["describe_cube", "plot_alignment_cube"]
 
-SMALLEST, LARGEST = 4.0, 17.0
 WIDTH, LEGEND_WIDTH = 620, 760
 SYMBOLS = {"window": ("circle", "window source"), "global": ("diamond", "global source")}
 
@@ -29,6 +30,8 @@ def plot_alignment_cube(
     topk: int | None = None,
     min_weight: float = 0.0,
     dataset: xr.Dataset | None = None,
+    causes: xr.Dataset | None = None,
+    zones: pd.DataFrame | None = None,
     focus: bool = True,
     basemap: bool = True,
     uirevision: str = "alignment-cube",
@@ -49,9 +52,12 @@ def plot_alignment_cube(
         head: One attention head, from 0; None gives the mean over heads.
         topk: Show at most this many sources; all when None.
         min_weight: Leave out sources below this weight, from 0 to 1.
-        dataset: The dataset behind it, for all sensors and their roads on the floor and for the
-            outline of the recent window.
-        focus: Zoom the floor to the sources, the target and its window; False shows all sensors.
+        dataset: The dataset behind it, of nodes or a grid, for all places and what each covers on
+            the floor and for the outline of the recent window.
+        causes: The true causes of a simulated target, which `true_causes` gives, to be drawn as a
+            line; they need the dataset.
+        zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
+        focus: Zoom the floor to the sources, the target and its window; False shows all places.
         basemap: Draw the coast and state lines on the floor.
         uirevision: The camera survives an update while this stays the same.
         theme: "light", "dark" or a `Theme`.
@@ -59,11 +65,12 @@ def plot_alignment_cube(
         height: Pixels; None fills.
 
     Returns:
-        A Plotly figure; the traces are named in `trace.meta`: floor, roads, sensors, own history,
-        target, sources window, sources global and so on.
+        A Plotly figure; the traces are named in `trace.meta`: floor, roads, sensors (or cells, or
+        zones), own history, target, sources window, sources global and so on.
 
     Raises:
-        ValueError: The node, segment, head or theme is not there, or a limit is out of range.
+        ValueError: The node, segment, head or theme is not there, a limit is out of range, a place
+            has no polygon, or the causes are not those of the target.
     """
     sources = prepare_alignment(
         alignment, node=node, segment=segment, head=head, topk=topk, min_weight=min_weight
@@ -73,6 +80,8 @@ def plot_alignment_cube(
             sources,
             alignment,
             dataset=dataset,
+            causes=causes,
+            zones=zones,
             focus=focus,
             basemap=basemap,
             uirevision=uirevision,
@@ -88,6 +97,8 @@ def describe_cube(
     alignment: xr.Dataset,
     *,
     dataset: xr.Dataset | None = None,
+    causes: xr.Dataset | None = None,
+    zones: pd.DataFrame | None = None,
     focus: bool = True,
     basemap: bool = True,
     uirevision: str = "alignment-cube",
@@ -101,6 +112,8 @@ def describe_cube(
         sources: What `prepare_alignment` gives.
         alignment: The alignment that they are from.
         dataset: As for `plot_alignment_cube`, like the options below.
+        causes: True causes.
+        zones: Polygons of the places.
         focus: Zoom the floor.
         basemap: Draw the coast and state lines.
         uirevision: The camera survives while this stays the same.
@@ -115,24 +128,31 @@ def describe_cube(
         ValueError: The theme is not there.
     """
     colors = get_theme(theme)
-    frame = measure_frame(sources, dataset=dataset, focus=focus)
+    places = None if dataset is None else prepare_places(dataset, zones=zones)
+    line = None
+    if causes is not None and places is not None:
+        line = prepare_causes(causes, sources).merge(places, on="node", how="left")
+    frame = measure_frame(sources, places=places, causes=line, focus=focus)
     sources = frame.unwrap(sources)
     traces = [
-        *draw_floor(frame, dataset, colors, basemap=basemap),
-        *_draw_shadows(frame, sources, colors),
-        *draw_window(frame, dataset, sources, colors),
+        *draw_floor(frame, dataset, places, colors, basemap=basemap),
+        *draw_shadows(frame, sources, places, colors),
+        *draw_window(frame, places, sources, colors),
         *draw_now(frame, colors),
         *_draw_target(frame, sources, colors),
     ]
     if len(sources):
         traces += [_draw_stems(frame, sources), *_draw_sources(sources, colors)]
+    if line is not None:
+        traces.append(_draw_causes(frame, line, colors))
     title, subtitle = describe_alignment(sources, alignment)
     wide = width or WIDTH
     heading = [escape(line) for line in wrap_words(title, width=wide, letter=8.0).split("\n")]
     lines = [escape(line) for line in wrap_facts(subtitle, width=wide).split("\n")]
+    credit = [escape(line) for line in wrap_words(label_source(alignment), width=wide).split("\n")]
     notes = [
         _note("<br>".join(lines), y=1.0, anchor="bottom", colors=colors),
-        _note(escape(label_source(alignment)), y=0.0, anchor="bottom", colors=colors),
+        _note("<br>".join(credit), y=0.0, anchor="bottom", colors=colors),
     ]
     if not len(sources):
         text = f"No source has a weight of at least {sources.attrs['min_weight']:g}."
@@ -171,8 +191,11 @@ def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[dict]:
     traces = []
     for part, (symbol, name) in SYMBOLS.items():
         shown = sources.loc[sources["found_in"] == part]
-        size = SMALLEST + (LARGEST - SMALLEST) * np.sqrt(shown["weight"].to_numpy() / largest)
-        text = [_describe(row, units) for row in shown.to_dict("records")]
+        size = size_of(shown["weight"].to_numpy() / largest)
+        text = [
+            _describe(row, units, sources.attrs["interval_minutes"])
+            for row in shown.to_dict("records")
+        ]
         traces.append(
             scatter(
                 x=shown["longitude"],
@@ -213,13 +236,14 @@ def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[dict]:
     return traces
 
 
-def _describe(row: dict, units: str) -> str:
+def _describe(row: dict, units: str, step_minutes: float) -> str:
+    unit, scale = time_unit(step_minutes)
     known = np.isfinite(row["reading"])
     reading = f"{row['reading']:.1f} {escape(units)}" if known else "no reading"
     return (
         f"<b>{escape(row['node'])}</b><br>"
-        f"{clock(row['time'])}: {row['minutes_behind']:g} min before the forecast, "
-        f"lag {row['lag_minutes']:g} min<br>"
+        f"{clock(row['time'])}: {row['minutes_behind'] / scale:g} {unit} before the forecast, "
+        f"lag {row['lag_minutes'] / scale:g} {unit}<br>"
         f"{row['distance_km']:.1f} km {row['direction']}, reading {reading}<br>"
         f"weight {row['weight']:.1%} (rank {row['rank']}, {row['found_in']})"
     )
@@ -246,7 +270,9 @@ def _draw_stems(frame: CubeFrame, sources: pd.DataFrame) -> dict:
 def _draw_target(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> list[dict]:
     at = sources.attrs
     (x, y), name = frame.target, escape(at["node"])
-    lead = f"{at['first_minutes']:g} to {at['last_minutes']:g} min ahead"
+    lead = describe_lead(
+        at["first_minutes"], at["last_minutes"], step_minutes=at["interval_minutes"]
+    )
     line = {"color": colors.target, "width": 5}
     return [
         scatter(
@@ -284,48 +310,17 @@ def _draw_target(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> list
     ]
 
 
-def _draw_shadows(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> list[dict]:
-    """Mark on the floor, by size, how much weight each place has over all its time steps."""
-    if not len(sources):
-        return []
-    places = sum_by_place(sources)
-    highest = places["newest_minutes"].to_numpy() / sources.attrs["interval_minutes"]
-    path = np.full((len(places), 3, 3), np.nan)
-    path[:, :2, :2] = places[["longitude", "latitude"]].to_numpy()[:, None]
-    path[:, 0, 2], path[:, 1, 2] = frame.floor, -highest
-    flat = path.reshape(-1, 3)
-    share = np.sqrt(places["weight"] / (places["weight"].max() or 1.0))
-    return [
-        scatter(
-            x=gaps(flat[:, 0]),
-            y=gaps(flat[:, 1]),
-            z=gaps(flat[:, 2]),
-            mode="lines",
-            line={"color": colors.muted, "width": 1},
-            opacity=0.35,
-            meta="drop lines",
-        ),
-        scatter(
-            x=places["longitude"],
-            y=places["latitude"],
-            z=np.full(len(places), frame.floor + 0.15),
-            mode="markers",
-            marker={
-                "size": SMALLEST + (LARGEST - SMALLEST) * share,
-                "color": colors.weight[2],
-                "opacity": 0.45,
-                "line": {"width": 0},
-            },
-            text=[
-                f"<b>{escape(row['node'])}</b><br>{row['weight']:.1%} of the weight over "
-                f"{row['steps']} time steps<br>{row['distance_km']:.1f} km {row['direction']}"
-                for row in places.to_dict("records")
-            ],
-            hovertemplate="%{text}<extra></extra>",
-            name="weight by place",
-            meta="places",
-        ),
-    ]
+def _draw_causes(frame: CubeFrame, causes: pd.DataFrame, colors: Theme) -> dict:
+    return scatter(
+        x=frame.turn(causes["longitude"].to_numpy()),
+        y=causes["latitude"],
+        z=-causes["steps_behind"].to_numpy(),
+        mode="lines+markers",
+        line={"color": colors.categories[3], "width": 6},
+        marker={"color": colors.categories[3], "size": 4},
+        name="true causes (simulated)",
+        meta="true causes",
+    )
 
 
 def _scale_weights(sources: pd.DataFrame, colors: Theme) -> dict:

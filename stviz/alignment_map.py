@@ -7,11 +7,17 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stviz.figures import LiveFigure, beside, finish, options
-from stviz.geography import to_mercator, unwrap_longitude
-from stviz.ground import draw_base, map_frame
-from stviz.labels import DOT, label_source
-from stviz.prepare_sources import describe_alignment, prepare_alignment, sum_by_place
+from stviz.areas import HOLLOW, draw_outlines, draw_places, hover_lines, name_places
+from stviz.figures import LiveFigure, finish, options
+from stviz.ground import draw_ground, map_frame
+from stviz.labels import DOT, label_source, time_unit
+from stviz.places import EDGES, noun_of, prepare_places
+from stviz.prepare_sources import (
+    describe_alignment,
+    prepare_alignment,
+    prepare_causes,
+    sum_by_place,
+)
 from stviz.theme import Theme, color_scale, get_theme
 
 __all__ = ["plot_alignment_map", "update_alignment_map"]
@@ -28,6 +34,9 @@ def plot_alignment_map(
     topk: int | None = None,
     min_weight: float = 0.0,
     dataset: xr.Dataset | None = None,
+    causes: xr.Dataset | None = None,
+    zones: pd.DataFrame | None = None,
+    focus: bool = False,
     basemap: bool = True,
     tiles: str | None = None,
     on_tap: Callable[[float, float], None] | None = None,
@@ -39,13 +48,19 @@ def plot_alignment_map(
 
     Args:
         alignment: A labelled alignment.
-        node: The target sensor; may be left out where there is only one.
+        node: The target place; may be left out where there is only one.
         segment: The block of horizon steps, from 1.
         head: One attention head, from 0; None gives the mean over heads.
         topk: Show at most this many sources (place and time step); all when None.
         min_weight: Leave out sources below this weight, from 0 to 1.
-        dataset: The dataset behind it, for all sensors, their roads and the frame of the map.
-        basemap: Draw land, the lines between neighbouring sensors and a scale bar.
+        dataset: The dataset behind it, of nodes or a grid, for all places, what each covers, and
+            the frame of the map.
+        causes: The true causes of a simulated target, which `true_causes` gives, to be drawn over
+            the sources; they need the dataset.
+        zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
+        focus: Zoom to the sources and the target; False shows all places.
+        basemap: Draw land, the lines between neighbouring sensors, coasts over cells and, where one
+            is right for the whole map, a scale bar.
         tiles: URL template of map tiles, which needs the network; None stays offline.
         on_tap: Called with the map coordinates of a tap, for `node_at`; it needs a live page, and
             a figure that is updated keeps the one it began with.
@@ -54,26 +69,36 @@ def plot_alignment_map(
         height: Pixels; None fills.
 
     Returns:
-        A HoloViews overlay on the same base map as `plot_forecast_map`; size and colour of a place
-        are its weight summed over time steps (`Points.Sources`).
+        A HoloViews overlay on the same base map as `plot_forecast_map`; the colour of a place is
+        its weight summed over time steps, for sensors its size, too (`Points.Sources`,
+        `Rectangles.Sources` or `Polygons.Sources`).
 
     Raises:
-        ValueError: The node, segment, head or theme is not there, or a limit is out of range.
+        ValueError: The node, segment, head or theme is not there, a limit is out of range, a place
+            has no polygon, or the causes are not those of the target.
     """
     colors = get_theme(theme)
     sources = prepare_alignment(
         alignment, node=node, segment=segment, head=head, topk=topk, min_weight=min_weight
     )
-    ground = _locate(sources, dataset)
-    where = _project(ground)
+    where, data = _locate(sources, dataset, zones)
     places = _place_sources(sources, where)
     title, subtitle = _describe(sources, alignment)
+    target = where.loc[[sources.attrs["node"]]]
+    shown = pd.concat([places, target.reset_index()]) if focus else where.reset_index()
+    ground = draw_ground(data, shown, basemap=basemap, tiles=tiles, colors=colors)
+    lines = []
+    if causes is not None:
+        lines = _draw_causes(prepare_causes(causes, sources), where, colors)
+        subtitle += f"{DOT}purple: true causes"
     layers = [
-        *draw_base(ground, basemap=basemap, tiles=tiles, colors=colors),
-        _draw_others(where, colors),
+        *ground.below,
+        draw_outlines(where.reset_index(), colors),
         _draw_lines(places, colors),
-        _draw_places(places, colors),
-        *_draw_target(_columns_of_target(sources, where), colors),
+        _draw_places(places, colors, step_minutes=sources.attrs["interval_minutes"]),
+        *ground.above,
+        *lines,
+        *_draw_target(target.reset_index(), colors),
     ]
     return finish(
         hv.Overlay(layers),
@@ -87,7 +112,7 @@ def plot_alignment_map(
         on_tap=on_tap,
         bar="%",
         show_legend=False,
-        **map_frame(ground),
+        **map_frame(shown),
     )
 
 
@@ -102,14 +127,17 @@ def update_alignment_map(
         alignment: The labelled alignment that they are from.
         dataset: The dataset behind it, with all their places.
     """
-    where = _project(dataset)
+    where = prepare_places(dataset).set_index("node")
     places = _place_sources(sources, where)
+    scale = time_unit(sources.attrs["interval_minutes"])[1]
+    places = places.assign(lag=places["lag_minutes"] / scale)
     columns = {name: places[name].to_numpy() for name in places}
     for label in ("Lines", "Sources"):
         figure.fill(label, columns | {"color": columns["weight"]})
         figure.scale(label, *_limits(places))
+    target = where.loc[[sources.attrs["node"]]].reset_index()
     for label in ("Target", "Target name"):
-        figure.fill(label, _columns_of_target(sources, where))
+        figure.fill(label, {name: target[name].to_numpy() for name in target})
     figure.entitle(*_describe(sources, alignment))
 
 
@@ -118,16 +146,18 @@ def _describe(sources: pd.DataFrame, alignment: xr.Dataset) -> tuple[str, str]:
     return title, f"{subtitle}{DOT}weights summed over time"
 
 
-def _locate(sources: pd.DataFrame, dataset: xr.Dataset | None) -> xr.Dataset:
-    """Give the locations to draw: those of the dataset, or of the sources and the target."""
-    if dataset is not None and {sources.attrs["node"], *sources["node"]} <= set(
-        dataset["node"].values.tolist()
-    ):
-        return dataset
+def _locate(
+    sources: pd.DataFrame, dataset: xr.Dataset | None, zones: pd.DataFrame | None
+) -> tuple[pd.DataFrame, xr.Dataset]:
+    """Give the places to draw, by node: those of the dataset, or of the sources and the target."""
+    if dataset is not None:
+        where = prepare_places(dataset, zones=zones).set_index("node")
+        if {sources.attrs["node"], *sources["node"]} <= set(where.index):
+            return where, dataset
     at = sources.attrs
     own = pd.DataFrame([{name: at[name] for name in ("node", "longitude", "latitude")}])
     table = pd.concat([own, sources[["node", "longitude", "latitude"]]]).drop_duplicates("node")
-    return xr.Dataset(
+    data = xr.Dataset(
         coords={
             "node": table["node"].to_numpy(str),
             "latitude": ("node", table["latitude"].to_numpy(float)),
@@ -135,18 +165,14 @@ def _locate(sources: pd.DataFrame, dataset: xr.Dataset | None) -> xr.Dataset:
         },
         attrs={"synthetic": 1},
     )
-
-
-def _project(ground: xr.Dataset) -> pd.DataFrame:
-    """Give x and y of each place in Web Mercator metres."""
-    longitude = unwrap_longitude(ground["longitude"].values)
-    x, y = to_mercator(longitude, ground["latitude"].values)
-    return pd.DataFrame({"x": x, "y": y}, index=ground["node"].values.astype(str))
+    where = prepare_places(data, zones=zones).set_index("node")
+    # Some cells of a grid do not tell how large they are.
+    return where.drop(columns=EDGES, errors="ignore"), data
 
 
 def _place_sources(sources: pd.DataFrame, where: pd.DataFrame) -> pd.DataFrame:
     """Give what is drawn of each place, from the lightest to the heaviest, which lies on top."""
-    places = sum_by_place(sources).iloc[::-1]
+    places = sum_by_place(sources).iloc[::-1].drop(columns=["longitude", "latitude"])
     share = np.sqrt(places["weight"] / _limits(places)[1])
     target = where.loc[sources.attrs["node"]]
     return places.join(where, on="node").assign(
@@ -161,22 +187,6 @@ def _limits(places: pd.DataFrame) -> tuple[float, float]:
     return 0.0, (float(places["weight"].max()) if len(places) else 0.0) or 1.0
 
 
-def _columns_of_target(sources: pd.DataFrame, where: pd.DataFrame) -> dict[str, list]:
-    name = sources.attrs["node"]
-    x, y = where.loc[name]
-    return {"x": [x], "y": [y], "node": [name]}
-
-
-def _draw_others(where: pd.DataFrame, colors: Theme) -> hv.Points:
-    sensors = hv.Points(where.reset_index(names="node"), ["x", "y"], ["node"], label="Sensors")
-    return options(
-        sensors,
-        color=colors.muted,
-        size=3,
-        alpha=0.8,
-    )
-
-
 def _draw_lines(places: pd.DataFrame, colors: Theme) -> hv.Segments:
     lines = hv.Segments(places, ["x", "y", "x2", "y2"], ["weight"], label="Lines")
     return options(
@@ -189,46 +199,54 @@ def _draw_lines(places: pd.DataFrame, colors: Theme) -> hv.Segments:
     )
 
 
-def _draw_places(places: pd.DataFrame, colors: Theme) -> hv.Points:
-    columns = ["weight", "percent", "size", "node", "distance_km", "direction", "steps"]
-    columns += ["lag_minutes", "found_in"]
-    points = hv.Points(places, ["x", "y"], columns, label="Sources")
-    return options(
-        points,
+def _draw_places(places: pd.DataFrame, colors: Theme, *, step_minutes: float) -> hv.Element:
+    unit, scale = time_unit(step_minutes)
+    places = places.assign(lag=places["lag_minutes"] / scale)
+    columns = ["weight", "percent", "size", "node", "name", "distance_km", "direction", "steps"]
+    columns += ["lag", "found_in"]
+    drawn = options(
+        draw_places(places, columns, label="Sources"),
         color="weight",
         cmap=color_scale(colors.weight),
         clim=_limits(places),
         colorbar=True,
         colorbar_opts={"width": 12, "padding": 9},
-        size="size",
         line_color=colors.paper,
-        line_width=1,
+        line_width=1 if noun_of(places) == "sensor" else 0.5,
         tools=["hover"],
         hover_tooltips=[
-            ("place", "@node"),
+            *hover_lines(places),
             ("weight", "@percent{0.0} % over @steps time steps"),
             ("distance", "@distance_km{0.0} km @direction"),
-            ("mean lag", "@lag_minutes{0} min"),
+            ("mean lag", f"@lag{{0.[0]}} {unit}"),
             ("found in", "@found_in"),
         ],
     )
+    return options(drawn, size="size") if noun_of(places) == "sensor" else drawn
 
 
-def _draw_target(target: dict[str, list], colors: Theme) -> list[hv.Element]:
-    mark = options(
-        hv.Points(target, ["x", "y"], label="Target"),
-        marker="square",
-        color=colors.target,
-        line_color=colors.paper,
-        line_width=1.5,
-        size=13,
-    )
-    label = options(
-        hv.Labels(target, ["x", "y"], "node", label="Target name"),
-        text_color=colors.target,
-        text_font_size="10pt",
-        text_font_style="bold",
-        background_fill_color=colors.land,
-        background_fill_alpha=0.75,
-    )
-    return [mark, beside(label)]
+def _draw_target(target: pd.DataFrame, colors: Theme) -> list[hv.Element]:
+    mark = draw_places(target, ["node"], label="Target")
+    if noun_of(target) == "sensor":
+        options(
+            mark,
+            marker="square",
+            color=colors.target,
+            line_color=colors.paper,
+            line_width=1.5,
+            size=13,
+        )
+    else:
+        options(mark, **HOLLOW, line_color=colors.target, line_width=3)
+    return [mark, name_places(target, colors, label="Target name")]
+
+
+def _draw_causes(causes: pd.DataFrame, where: pd.DataFrame, colors: Theme) -> list[hv.Element]:
+    """Draw the line on which the true causes lie, from place to place."""
+    line = where.loc[causes["node"], ["x", "y"]]
+    path = hv.Path([line.to_numpy()], ["x", "y"], label="True causes")
+    dots = hv.Points(line.iloc[:-1], ["x", "y"], label="True causes")
+    return [
+        options(path, color=colors.categories[3], line_width=2.5),
+        options(dots, color=colors.categories[3], line_color=colors.paper, size=7),
+    ]

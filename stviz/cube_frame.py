@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
-from stviz.geography import map_bounds, nearest_nodes, unwrap_longitude
+from stviz.geography import from_mercator, map_bounds, nearest_places, unwrap_longitude
+from stviz.labels import time_unit
+from stviz.places import EDGES, noun_of
 from stviz.theme import Theme, rgba
 
-__all__ = ["CubeFrame", "frame_scene", "measure_frame"]
+__all__ = ["CubeFrame", "frame_scene", "measure_frame", "size_of"]
+
+SMALLEST, LARGEST = 4.0, 17.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,13 @@ class CubeFrame:
         shifted = (np.asarray(longitude, float) - self.west_most + 1e-9) % 360.0
         return shifted + self.west_most - 1e-9
 
+    def edges(self, places: pd.DataFrame) -> np.ndarray:
+        """Give west, south, east and north of cells in degrees, in this turn."""
+        left, bottom, right, top = (places[name].to_numpy() for name in EDGES)
+        (west, south), (east, north) = from_mercator(left, bottom), from_mercator(right, top)
+        moved = self.turn(places["longitude"].to_numpy()) - places["longitude"].to_numpy()
+        return np.stack([west + moved, south, east + moved, north], -1)
+
     def unwrap(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Give a table of places in the turn of this cube."""
         moved = frame.assign(longitude=self.turn(frame["longitude"].to_numpy()))
@@ -47,14 +57,19 @@ class CubeFrame:
 
 
 def measure_frame(
-    sources: pd.DataFrame, *, dataset: xr.Dataset | None = None, focus: bool = True
+    sources: pd.DataFrame,
+    *,
+    places: pd.DataFrame | None = None,
+    causes: pd.DataFrame | None = None,
+    focus: bool = True,
 ) -> CubeFrame:
     """Find the extent of a cube.
 
     Args:
         sources: What `prepare_alignment` gives.
-        dataset: The dataset behind it, for all sensors.
-        focus: Fit the sources, the target and its window rather than all sensors.
+        places: What `prepare_places` gives for the dataset behind it.
+        causes: The rows of these places that are on the line of true causes.
+        focus: Fit the sources, the target and its window rather than all places.
 
     Returns:
         The extent, with some room around it.
@@ -62,13 +77,17 @@ def measure_frame(
     at = sources.attrs
     longitude = np.append(sources["longitude"], at["longitude"]).astype(float)
     latitude = np.append(sources["latitude"], at["latitude"]).astype(float)
-    if dataset is not None:
-        near = dataset
-        if focus and at["node"] in dataset["node"].values:
-            count = max(at["window_nodes"], 2)
-            near = dataset.sel(node=nearest_nodes(dataset, node=at["node"], count=count))
-        longitude = np.append(longitude, near["longitude"].values)
-        latitude = np.append(latitude, near["latitude"].values)
+    if places is not None:
+        near = places
+        if focus and at["node"] in places["node"].to_numpy():
+            near = nearest_places(places, at["node"], count=max(at["window_nodes"], 2))
+            near = near if causes is None else pd.concat([near, causes])
+        longitude = np.append(longitude, near["longitude"])
+        latitude = np.append(latitude, near["latitude"])
+        if noun_of(near) == "cell":
+            for sides in (EDGES[:2], EDGES[2:]):
+                x, y = from_mercator(*(near[side].to_numpy() for side in sides))
+                longitude, latitude = np.append(longitude, x), np.append(latitude, y)
     unwrapped = unwrap_longitude(longitude)
     oldest = 1 - at["history_steps"]
     span = at["last_step"] - oldest
@@ -83,6 +102,18 @@ def measure_frame(
     )
     east = float(frame.turn(np.array([at["longitude"]]))[0])
     return CubeFrame(**{**vars(frame), "target": (east, at["latitude"])})
+
+
+def size_of(share: np.ndarray | pd.Series) -> np.ndarray:
+    """Give the size of a marker, whose area grows with a weight.
+
+    Args:
+        share: Weights as shares of the largest one.
+
+    Returns:
+        Pixels.
+    """
+    return SMALLEST + (LARGEST - SMALLEST) * np.sqrt(np.asarray(share, float))
 
 
 def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
@@ -111,14 +142,14 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
         "title": {"font": {"color": colors.muted, "size": 11}},
         "showspikes": False,
     }
+    digits = 2 if up < 2 else 1 if up < 20 else 0
+    degrees = {"tickformat": f".{digits}f", "ticksuffix": "°"}
     titles = ("longitude", "latitude", "time")
     x, y, z = (axis | {"title": axis["title"] | {"text": text}} for text in titles)
     return {
         "scene": {
-            "xaxis": x
-            | {"range": [west, east], "nticks": 5, "tickformat": ".2f", "ticksuffix": "°"},
-            "yaxis": y
-            | {"range": [south, north], "nticks": 4, "tickformat": ".2f", "ticksuffix": "°"},
+            "xaxis": x | {"range": [west, east], "nticks": 5} | degrees,
+            "yaxis": y | {"range": [south, north], "nticks": 4} | degrees,
             "zaxis": z
             | {
                 "range": [frame.floor - 0.05 * (frame.top - frame.floor), frame.top],
@@ -161,5 +192,7 @@ def _name_step(step: int, minutes: float) -> str:
     if step == 0:
         return "now"
     amount = step * minutes
-    text = f"{amount / 60:+g} h" if abs(amount) >= 180 and amount % 60 == 0 else f"{amount:+g} min"
+    is_long = abs(amount) >= 180 and amount % 60 == 0
+    unit, scale = time_unit(60.0 if is_long else minutes)
+    text = f"{amount / scale:+g} {unit}"
     return text.replace("-", "\N{MINUS SIGN}")

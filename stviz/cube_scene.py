@@ -1,94 +1,23 @@
-"""The stage of the space-time cube: floor with sensors and roads, plane of now, window."""
+"""The stage of the space-time cube: plane of now, window, and the traces that it is made of."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
-from stviz.basemap import load_basemap
 from stviz.cube_frame import CubeFrame
-from stviz.geography import nearest_nodes, sensor_edges
+from stviz.geography import nearest_places
+from stviz.places import noun_of
 from stviz.theme import Theme
 
 __all__ = [
-    "draw_floor",
     "draw_now",
     "draw_window",
     "gaps",
     "mesh",
+    "plane",
     "scatter",
 ]
-
-
-def draw_floor(
-    frame: CubeFrame, dataset: xr.Dataset | None, colors: Theme, *, basemap: bool
-) -> list[dict]:
-    """Draw the map on the floor: ground, coast, lines between neighbouring sensors, sensors.
-
-    Args:
-        frame: The extent of the cube.
-        dataset: The dataset with all sensors; only the ground is drawn when None.
-        colors: The theme.
-        basemap: Draw the coast and state lines.
-
-    Returns:
-        Plotly traces.
-    """
-    traces = [_plane(frame, frame.floor, colors.land, 1.0, "floor")]
-    if basemap:
-        traces.append(_draw_coast(frame, colors))
-    if dataset is None:
-        return traces
-    west, south, east, north = frame.bounds
-    longitude = frame.turn(dataset["longitude"].values)
-    latitude = dataset["latitude"].values.astype(float)
-    inside = (longitude >= west) & (longitude <= east) & (latitude >= south) & (latitude <= north)
-    edges = sensor_edges(dataset)
-    edges = edges[inside[edges].all(-1)]
-    path = np.full((len(edges), 3), np.nan)
-    x, y = path.copy(), path.copy()
-    x[:, :2], y[:, :2] = longitude[edges], latitude[edges]
-    # Above the floor, or half of each marker sinks into it.
-    lift = frame.floor + 0.1
-    traces.append(
-        scatter(
-            x=gaps(x),
-            y=gaps(y),
-            z=np.full(x.size, lift),
-            mode="lines",
-            line={"color": colors.road, "width": 4},
-            meta="roads",
-        )
-    )
-    traces.append(
-        scatter(
-            x=longitude[inside],
-            y=latitude[inside],
-            z=np.full(int(inside.sum()), lift),
-            mode="markers",
-            marker={"size": 2.5, "color": colors.muted},
-            text=dataset["node"].values[inside],
-            meta="sensors",
-        )
-    )
-    return traces
-
-
-def _draw_coast(frame: CubeFrame, colors: Theme) -> dict:
-    points = [np.empty((0, 2))]
-    for line in load_basemap(frame.bounds).boundary:
-        for part in getattr(line, "geoms", [line]):
-            points += [np.asarray(part.coords), np.full((1, 2), np.nan)]
-    path = np.concatenate(points)
-    return scatter(
-        x=gaps(path[:, 0]),
-        y=gaps(path[:, 1]),
-        z=np.full(len(path), frame.floor + 0.01),
-        mode="lines",
-        line={"color": colors.border, "width": 2},
-        meta="coast",
-    )
 
 
 def draw_now(frame: CubeFrame, colors: Theme) -> list[dict]:
@@ -124,17 +53,17 @@ def draw_now(frame: CubeFrame, colors: Theme) -> list[dict]:
         opacity=0.7,
         meta="steps",
     )
-    return [faint, _plane(frame, 0.0, colors.target, 0.07, "now"), edge]
+    return [faint, plane(frame, 0.0, colors.target, 0.07, "now"), edge]
 
 
 def draw_window(
-    frame: CubeFrame, dataset: xr.Dataset | None, sources: pd.DataFrame, colors: Theme
+    frame: CubeFrame, places: pd.DataFrame | None, sources: pd.DataFrame, colors: Theme
 ) -> list[dict]:
-    """Outline the recent local window: the nearest nodes by the most recent steps.
+    """Outline the recent local window: the nearest places by the most recent steps.
 
     Args:
         frame: The extent of the cube.
-        dataset: The dataset with all sensors; nothing is drawn when None.
+        places: What `prepare_places` gives for all places; nothing is drawn when None.
         sources: What `prepare_alignment` gives.
         colors: The theme.
 
@@ -142,16 +71,20 @@ def draw_window(
         Plotly traces; none where the model has no window.
     """
     at = sources.attrs
-    if dataset is None or min(at["window_nodes"], at["window_steps"]) < 1:
+    if places is None or min(at["window_nodes"], at["window_steps"]) < 1:
         return []
-    if at["node"] not in dataset["node"].values:
+    if at["node"] not in places["node"].to_numpy():
         return []
-    near = dataset.sel(node=nearest_nodes(dataset, node=at["node"], count=at["window_nodes"]))
-    longitude = frame.turn(near["longitude"].values)
-    latitude = near["latitude"].values.astype(float)
-    margin = 0.008 * max(frame.bounds[2] - frame.bounds[0], 1e-6)
-    west, east = longitude.min() - margin, longitude.max() + margin
-    south, north = latitude.min() - margin, latitude.max() + margin
+    near = nearest_places(places, at["node"], count=at["window_nodes"])
+    noun = noun_of(places)
+    if noun == "cell":
+        corners = frame.edges(near)
+        (west, south), (east, north) = corners[:, :2].min(0), corners[:, 2:].max(0)
+    else:
+        longitude, latitude = frame.turn(near["longitude"].to_numpy()), near["latitude"].to_numpy()
+        margin = 0.008 * max(frame.bounds[2] - frame.bounds[0], 1e-6)
+        west, east = longitude.min() - margin, longitude.max() + margin
+        south, north = latitude.min() - margin, latitude.max() + margin
     low = max(1 - at["window_steps"], frame.oldest) - 0.4
     corner = np.array([[west, south], [east, south], [east, north], [west, north]])
     x, y, z = [], [], []
@@ -166,7 +99,7 @@ def draw_window(
         x += [corner[i, 0], corner[i, 0], None]
         y += [corner[i, 1], corner[i, 1], None]
         z += [low, 0.4, None]
-    size = f"{at['window_nodes']} sensors \N{MULTIPLICATION SIGN} {at['window_steps']} steps"
+    size = f"{at['window_nodes']} {noun}s \N{MULTIPLICATION SIGN} {at['window_steps']} steps"
     outline = scatter(
         x=x,
         y=y,
@@ -217,7 +150,19 @@ def mesh(**values: Any) -> dict:
     return {"type": "mesh3d", "hoverinfo": "skip", "lighting": flat, **values}
 
 
-def _plane(frame: CubeFrame, level: float, color: str, opacity: float, meta: str) -> dict:
+def plane(frame: CubeFrame, level: float, color: str, opacity: float, meta: str) -> dict:
+    """Give a level plane as wide as the cube.
+
+    Args:
+        frame: The extent of the cube.
+        level: Its time step.
+        color: Its colour.
+        opacity: From 0 to 1.
+        meta: The name of the trace.
+
+    Returns:
+        The trace as a dict.
+    """
     west, south, east, north = frame.bounds
     return mesh(
         x=[west, east, east, west],

@@ -34,6 +34,7 @@ if (across < up * 0.999) {
   y.setv({start: middle - half, end: middle + half})
 }
 """
+TITLE_LETTER = 9.0  # pixels of an average bold letter
 SUBTITLE, CREDIT, TAPPED = "stviz-subtitle", "stviz-credit", "stviz-tapped"
 
 
@@ -118,7 +119,7 @@ class LiveFigure:
             title: The first line.
             subtitle: The second line.
         """
-        self.figure.title.text = wrap_words(title, width=None, letter=8.0)
+        self.figure.title.text = wrap_words(title, width=None, letter=TITLE_LETTER)
         next(line for line in self.figure.above if line.name == SUBTITLE).update(
             text=wrap_facts(subtitle, width=None), visible=bool(subtitle)
         )
@@ -171,7 +172,7 @@ def finish(
     if is_map:
         values |= {"xlabel": "longitude", "ylabel": "latitude"}
     values.setdefault("legend_opts", {"orientation": "horizontal", "padding": 4, "spacing": 12})
-    title = wrap_words(title, width=width, letter=8.0)
+    title = wrap_words(title, width=width, letter=TITLE_LETTER)
     credit = wrap_words(credit, width=width)
     hooks = [_decorate(title, wrap_facts(subtitle, width=width), credit, theme, is_map, bar)]
     if on_tap is not None:

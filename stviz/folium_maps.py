@@ -13,9 +13,18 @@ import xarray as xr
 from branca.element import Element, Figure
 
 from stviz.basemap import load_basemap
-from stviz.geography import map_bounds, sensor_edges
-from stviz.labels import DOT, clock, describe_lead, label_quantity, label_source, mark_simulated
+from stviz.geography import from_mercator, sensor_edges
+from stviz.labels import (
+    DOT,
+    clock,
+    describe_lead,
+    label_quantity,
+    label_source,
+    mark_simulated,
+    minutes_per_step,
+)
 from stviz.maps import VARIABLE_TITLES
+from stviz.places import EDGES, FINEST, LABELS, bounds_of, noun_of, shape_parts
 from stviz.prepare import prepare_forecast_map, value_limits
 from stviz.theme import Theme, color_scale, get_theme, pick_colors
 
@@ -28,6 +37,7 @@ def folium_forecast_map(
     time: object | None = None,
     horizon: int = 1,
     variable: str = "forecast",
+    zones: pd.DataFrame | None = None,
     limits: tuple[float, float] | None = None,
     basemap: bool = True,
     tiles: str | None = None,
@@ -36,19 +46,20 @@ def folium_forecast_map(
     width: int | str = "100%",
     height: int | str = "100%",
 ) -> folium.Map:
-    """Draw one forecast, measurement or error per sensor on a map that can be mailed around.
+    """Draw one forecast, measurement or error per place on a map that can be mailed around.
 
     Leaflet travels inside the file, so `map.save("map.html")` opens anywhere, without network.
 
     Args:
-        forecast: A labelled forecast.
+        forecast: A labelled forecast, of nodes or a grid.
         time: Forecast origin; the last one when None.
         horizon: Horizon step, from 1.
         variable: "forecast", "target" (measured), "error" (forecast minus measured), "lower",
             "upper" or "width" of the prediction band.
+        zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
         limits: Values at the ends of the colour scale; when None, the same for all times and
             steps of the forecast, and symmetric around zero for errors.
-        basemap: Draw land and the lines between neighbouring sensors.
+        basemap: Draw land, the lines between neighbouring sensors and coasts over cells.
         tiles: Name or URL template of map tiles, which needs the network; None stays offline.
         attribution: What the owner of the tiles asks to be shown.
         theme: "light", "dark" or a `Theme`.
@@ -56,16 +67,20 @@ def folium_forecast_map(
         height: Pixels or a share.
 
     Returns:
-        A folium map with one GeoJson layer of all sensors; names are shown as text, never as HTML.
+        A folium map with one GeoJson layer of all places: sensors, the cells of a grid, or zones;
+        names are shown as text, never as HTML.
 
     Raises:
-        ValueError: The time, horizon, variable or theme is not there.
+        ValueError: The time, horizon, variable or theme is not there, or a place has no polygon.
     """
     colors = get_theme(theme)
-    frame = prepare_forecast_map(forecast, time=time, horizon=horizon, variable=variable)
+    frame = prepare_forecast_map(
+        forecast, time=time, horizon=horizon, variable=variable, zones=zones
+    )
+    noun = noun_of(frame)
     low, high = limits or value_limits(forecast, variable=variable)
     stops = colors.error if variable == "error" else colors.value
-    bounds = map_bounds(frame["longitude"], frame["latitude"])
+    bounds = bounds_of(frame)
     west, south, east, north = bounds
     figure = folium.Map(
         location=[(south + north) / 2, (west + east) / 2],
@@ -85,14 +100,17 @@ def folium_forecast_map(
     figure.fit_bounds(
         [[south, west], [north, east]], padding_top_left=[0, 60], padding_bottom_right=[0, 40]
     )
-    if basemap and tiles is None:
+    is_invented = forecast.attrs.get("synthetic") and noun != "sensor"
+    if basemap and tiles is None and not is_invented:
         _add_land(figure, bounds, colors)
-    if basemap:
+    if basemap and noun == "sensor":
         _add_roads(figure, forecast, frame, colors)
     frame = frame.assign(
         color=pick_colors(frame["value"], stops=stops, limits=(low, high), missing=colors.gap)
     )
-    _add_sensors(figure, frame, str(forecast.attrs.get("units", "")), colors)
+    _add_places(figure, frame, str(forecast.attrs.get("units", "")), colors)
+    if basemap and noun == "cell" and not is_invented:
+        _add_coast(figure, bounds, colors)
     _add_words(figure, forecast, frame, stops, (low, high), colors)
     return figure
 
@@ -114,6 +132,20 @@ def _add_land(figure: folium.Map, bounds: tuple[float, float, float, float], col
     folium.GeoJson(
         _round(json.loads(land[["geometry"]].to_json()), 4),
         name="Land",
+        style_function=lambda _: style,
+        control=False,
+        interactive=False,
+    ).add_to(figure)
+
+
+def _add_coast(figure: folium.Map, bounds: tuple[float, float, float, float], colors: Theme):
+    land = load_basemap(bounds)
+    if not len(land):
+        return
+    style = {"fill": False, "color": colors.text, "weight": 1, "opacity": 0.6}
+    folium.GeoJson(
+        _round(json.loads(land[["geometry"]].to_json()), 4),
+        name="Coast",
         style_function=lambda _: style,
         control=False,
         interactive=False,
@@ -148,45 +180,63 @@ def _add_roads(
     ).add_to(figure)
 
 
-def _add_sensors(figure: folium.Map, frame: pd.DataFrame, units: str, colors: Theme) -> None:
+def _add_places(figure: folium.Map, frame: pd.DataFrame, units: str, colors: Theme) -> None:
+    noun = noun_of(frame)
+
     def write(value: float) -> str:
         return f"{value:.1f} {units}".strip() if np.isfinite(value) else "unknown"
 
     features = [
         {
             "type": "Feature",
-            "geometry": {
-                "type": "Point",
-                "coordinates": [round(row["longitude"], 5), round(row["latitude"], 5)],
-            },
+            "geometry": geometry,
             # The tooltip writes these into the page as HTML.
             "properties": {
-                "node": escape(row["node"]),
+                "node": escape(row["node"] if noun != "zone" else f"{row['name']} ({row['node']})"),
                 "forecast": escape(write(row["forecast"])),
                 "target": escape(write(row["target"])),
                 "color": row["color"],
             },
         }
-        for row in frame.to_dict("records")
+        for row, geometry in zip(frame.to_dict("records"), _geometries(frame), strict=True)
     ]
-    outline = colors.text if colors.name == "light" else colors.muted
+    if noun == "cell":
+        edge = {"weight": 0, "fillOpacity": 1}
+    elif noun == "zone":
+        edge = {"color": colors.border, "weight": 0.8, "fillOpacity": 1}
+    else:
+        outline = colors.text if colors.name == "light" else colors.muted
+        edge = {"color": outline, "weight": 0.8, "fillOpacity": 1}
     folium.GeoJson(
         {"type": "FeatureCollection", "features": features},
-        name="Sensors",
+        name=LABELS[noun],
         marker=folium.CircleMarker(radius=6, fill=True),
-        style_function=lambda feature: {
-            "fillColor": feature["properties"]["color"],
-            "color": outline,
-            "weight": 0.8,
-            "fillOpacity": 1,
-        },
+        style_function=lambda feature: {"fillColor": feature["properties"]["color"], **edge},
         highlight_function=lambda _: {"weight": 3, "color": colors.target},
         tooltip=folium.GeoJsonTooltip(
             fields=["node", "forecast", "target"],
-            aliases=["sensor", "forecast", "measured"],
-            sticky=False,
+            aliases=[noun, "forecast", "measured"],
+            sticky=noun != "sensor",
         ),
     ).add_to(figure)
+
+
+def _geometries(frame: pd.DataFrame) -> list[dict]:
+    """Give each place as GeoJSON, as precise as a lane."""
+    noun = noun_of(frame)
+    if noun == "zone":
+        west, _, east, _ = bounds_of(frame)
+        parts = [shape_parts(shape, tolerance=(east - west) * FINEST) for shape in frame["shape"]]
+        rings = [[[ring.round(5).tolist() for ring in part] for part in shape] for shape in parts]
+        return [{"type": "MultiPolygon", "coordinates": shape} for shape in rings]
+    if noun == "cell":
+        sides = frame[EDGES].to_numpy().T
+        (west, south), (east, north) = from_mercator(*sides[:2]), from_mercator(*sides[2:])
+        corners = [(west, south), (east, south), (east, north), (west, north), (west, south)]
+        rings = np.stack([np.stack(corner, -1) for corner in corners], 1).round(5)
+        return [{"type": "Polygon", "coordinates": [ring]} for ring in rings.tolist()]
+    points = frame[["longitude", "latitude"]].to_numpy().round(5).tolist()
+    return [{"type": "Point", "coordinates": point} for point in points]
 
 
 def _add_words(
@@ -198,7 +248,8 @@ def _add_words(
     colors: Theme,
 ) -> None:
     at = frame.attrs
-    quantity, lead = label_quantity(forecast), describe_lead(at["lead_minutes"])
+    quantity = label_quantity(forecast)
+    lead = describe_lead(at["lead_minutes"], step_minutes=minutes_per_step(forecast))
     title = mark_simulated(f"{VARIABLE_TITLES[at['variable']]} {quantity}, {lead}", forecast)
     facts = f"for {clock(at['valid_time'])}, forecast at {clock(at['time'])}"
     if forecast.attrs.get("model"):
@@ -209,7 +260,7 @@ def _add_words(
     gradient = ", ".join(color_scale(stops, count=9))
     low, high = limits
     digits = max(0, 1 - int(np.floor(np.log10(max(high - low, 1e-9)))))
-    ends = [f"{value:.{digits}f}" for value in (low, (low + high) / 2, high)]
+    ends = [f"{round(value, digits) + 0.0:.{digits}f}" for value in (low, (low + high) / 2, high)]
     box = (
         f"position:absolute;z-index:1000;background:{colors.paper};color:{colors.text};"
         "font:12px/1.35 system-ui,sans-serif;padding:8px 10px;border-radius:4px;"

@@ -7,11 +7,13 @@ import pandas as pd
 import xarray as xr
 from scipy.spatial import KDTree
 
+from sttrans_core.grid import as_nodes
+
 __all__ = [
     "distance_km",
     "from_mercator",
     "map_bounds",
-    "nearest_nodes",
+    "nearest_places",
     "node_at",
     "sensor_edges",
     "to_mercator",
@@ -64,7 +66,9 @@ def unwrap_longitude(longitude: Numbers) -> np.ndarray:
         return values
     order = np.unique(values)
     gaps = np.diff(order, append=order[0] + 360.0)
-    start = order[(int(np.argmax(gaps)) + 1) % order.size]
+    # Of equal gaps, as around a whole globe, the one at 180 degrees.
+    widest = order.size - 1 - int(np.argmax(gaps[::-1] > gaps.max() - 1e-6))
+    start = order[(widest + 1) % order.size]
     return np.where(values < start, values + 360.0, values)
 
 
@@ -129,34 +133,29 @@ def map_bounds(
     )
 
 
-def nearest_nodes(data: xr.Dataset, *, node: str, count: int) -> list[str]:
-    """Name the nodes nearest to a node, itself first.
+def nearest_places(places: pd.DataFrame, node: str, *, count: int) -> pd.DataFrame:
+    """Give the places nearest to one, itself first.
 
     Args:
-        data: A dataset or forecast with `latitude(node)` and `longitude(node)`.
-        node: The id of the node.
-        count: Nodes to give, itself included; fewer where there are fewer.
+        places: A table with node, latitude and longitude, as `prepare_places` gives.
+        node: The id of the one.
+        count: Places to give, itself included; fewer where there are fewer.
 
     Returns:
-        Node ids by growing distance.
+        Their rows, by growing distance.
     """
-    at = data.sel(node=node)
-    distance = distance_km(
-        data["latitude"].values,
-        data["longitude"].values,
-        float(at["latitude"]),
-        float(at["longitude"]),
-    )
-    distance = np.where(data["node"].values == node, -1.0, distance)
-    order = np.argsort(distance, kind="stable")[:count]
-    return data["node"].values[order].tolist()
+    is_itself = places["node"] == node
+    at = places[is_itself].iloc[0]
+    distance = distance_km(places["latitude"], places["longitude"], at["latitude"], at["longitude"])
+    order = np.argsort(np.where(is_itself, -1.0, distance), kind="stable")
+    return places.iloc[order[:count]]
 
 
 def node_at(data: xr.Dataset, *, x: float, y: float, within_km: float | None = None) -> str | None:
     """Name the node nearest to a point of the map, for a tap on it.
 
     Args:
-        data: A dataset or forecast with `latitude(node)` and `longitude(node)`.
+        data: A dataset or forecast of nodes or a grid.
         x: Easting on the map drawing, Web Mercator metres.
         y: Northing on the map drawing, Web Mercator metres.
         within_km: Give None where the nearest node is farther than this.
@@ -164,6 +163,7 @@ def node_at(data: xr.Dataset, *, x: float, y: float, within_km: float | None = N
     Returns:
         The id of the node, or None.
     """
+    data = as_nodes(data)
     longitude, latitude = from_mercator(x, y)
     distance = distance_km(
         data["latitude"].values, data["longitude"].values, float(latitude), float(longitude)

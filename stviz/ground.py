@@ -1,6 +1,7 @@
-"""What lies under the sensors of a map: land, lines between neighbours, places, a scale bar."""
+"""What lies under and over the places of a map: land, coasts, roads, names, a scale bar."""
 
 from importlib.resources import files
+from typing import NamedTuple
 
 import holoviews as hv
 import numpy as np
@@ -9,94 +10,121 @@ import xarray as xr
 
 from stviz.basemap import load_basemap
 from stviz.figures import options
-from stviz.geography import map_bounds, sensor_edges, to_mercator, unwrap_longitude
+from stviz.geography import sensor_edges, to_mercator
+from stviz.places import bounds_of, noun_of
 from stviz.theme import Theme
 
-__all__ = ["draw_base", "map_frame"]
+__all__ = ["Ground", "draw_ground", "map_frame"]
+
+Bounds = tuple[float, float, float, float]
+# A bar is right for a whole map on which a kilometre changes no more than by this factor.
+SCALE_CHANGE = 1.25
 
 
-def draw_base(
-    data: xr.Dataset, *, basemap: bool, tiles: str | None, colors: Theme
-) -> list[hv.Element]:
-    """Draw what lies under the sensors: land, their roads, places and a scale bar.
+class Ground(NamedTuple):
+    """The layers of a map besides its places, HoloViews elements in Web Mercator metres.
+
+    Attributes:
+        below: What places lie on.
+        above: What areas would hide.
+    """
+
+    below: list[hv.Element]
+    above: list[hv.Element]
+
+
+def draw_ground(
+    data: xr.Dataset, places: pd.DataFrame, *, basemap: bool, tiles: str | None, colors: Theme
+) -> Ground:
+    """Draw land, coasts over cells, roads between sensors, names of cities and a scale bar.
 
     Args:
-        data: A dataset or forecast with sensor locations.
-        basemap: Draw land, the lines between neighbouring sensors, places and a scale bar.
+        data: The dataset or forecast that the places are of.
+        places: What `prepare_places` gives, or some of its rows.
+        basemap: Draw all of this; nothing but tiles otherwise.
         tiles: URL template of map tiles, which needs the network; None stays offline.
         colors: The theme.
 
     Returns:
-        HoloViews elements in Web Mercator metres.
+        What goes below the places, and what goes above them.
     """
-    longitude = unwrap_longitude(data["longitude"].values)
-    latitude = data["latitude"].values.astype(float)
-    bounds = map_bounds(longitude, latitude)
-    layers: list[hv.Element] = []
+    bounds = bounds_of(places)
+    below: list[hv.Element] = []
+    above: list[hv.Element] = []
     if tiles is not None:
-        layers.append(options(hv.Tiles(tiles, name="Tiles"), level="underlay"))
-    elif basemap:
-        layers.append(_draw_land(bounds, colors))
+        below.append(options(hv.Tiles(tiles, name="Tiles"), level="underlay"))
+    elif basemap and not (data.attrs.get("synthetic") and noun_of(places) != "sensor"):
+        below.append(_draw_land(bounds, colors))
+        if noun_of(places) == "cell":
+            above.append(_draw_coast(bounds, colors))
     if basemap:
-        layers.append(_draw_roads(data, longitude, latitude, colors))
+        scale = _draw_scale(bounds, places, colors)
+        if noun_of(places) != "sensor":
+            return Ground(below, [*above, *scale])
+        below.append(_draw_roads(data, places, colors))
         if tiles is None and not data.attrs.get("synthetic"):
-            layers.append(_draw_places(bounds, colors))
-        layers += _draw_scale(bounds, longitude, latitude, colors)
-    return layers
+            below.append(_draw_cities(bounds, colors))
+        below += scale
+    return Ground(below, above)
 
 
-def map_frame(data: xr.Dataset) -> dict[str, tuple[float, float]]:
-    """Give the frame of the map of some sensors.
+def map_frame(places: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Give the frame of the map of some places.
 
     Args:
-        data: A dataset or forecast with sensor locations.
+        places: What `prepare_places` gives, or some of its rows.
 
     Returns:
         `xlim` and `ylim` in Web Mercator metres.
     """
-    west, south, east, north = map_bounds(
-        unwrap_longitude(data["longitude"].values), data["latitude"].values.astype(float)
-    )
+    west, south, east, north = bounds_of(places)
     (left, right), (bottom, top) = to_mercator([west, east], [south, north])
     return {"xlim": (float(left), float(right)), "ylim": (float(bottom), float(top))}
 
 
-def _draw_land(bounds: tuple[float, float, float, float], colors: Theme) -> hv.Polygons:
+def _draw_land(bounds: Bounds, colors: Theme) -> hv.Polygons:
     west, south, east, north = bounds
     # Wider than the frame, so that zooming out or a wide window still shows land.
-    wide = (
-        west - 4 * (east - west),
-        max(south - 4 * (north - south), -85.0),
-        east + 4 * (east - west),
-        min(north + 4 * (north - south), 85.0),
-    )
-    rings = []
-    for shape in load_basemap(wide).geometry:
-        for part in getattr(shape, "geoms", [shape]):
-            if part.geom_type == "Polygon":
-                x, y = to_mercator(*np.asarray(part.exterior.coords).T)
-                rings.append({"x": x, "y": y})
-    land = hv.Polygons(rings, kdims=["x", "y"], label="Land")
+    across, up = min(4 * (east - west), 180.0), 4 * (north - south)
+    wide = (west - across, max(south - up, -85.0), east + across, min(north + up, 85.0))
+    land = hv.Polygons(_coastlines(wide), kdims=["x", "y"], label="Land")
     return options(land, fill_color=colors.land, line_color=colors.border, line_width=0.8)
 
 
-def _draw_roads(
-    data: xr.Dataset, longitude: np.ndarray, latitude: np.ndarray, colors: Theme
-) -> hv.Segments:
+def _draw_coast(bounds: Bounds, colors: Theme) -> hv.Path:
+    coast = hv.Path(_coastlines(bounds), kdims=["x", "y"], label="Coast")
+    return options(coast, color=colors.text, alpha=0.6, line_width=0.8)
+
+
+def _coastlines(bounds: Bounds) -> list[dict[str, np.ndarray]]:
+    """Give all outer rings as one shape, which HoloViews draws a hundred times faster than many."""
+    rings = []
+    for shape in load_basemap(bounds).geometry:
+        for part in getattr(shape, "geoms", [shape]):
+            if part.geom_type == "Polygon":
+                x, y = to_mercator(*np.asarray(part.exterior.coords).T)
+                rings += [np.stack([x, y]), np.full((2, 1), np.nan)]
+    if not rings:
+        return []
+    x, y = np.concatenate(rings[:-1], axis=-1)
+    return [{"x": x, "y": y}]
+
+
+def _draw_roads(data: xr.Dataset, places: pd.DataFrame, colors: Theme) -> hv.Segments:
     edges = sensor_edges(data)
-    x, y = to_mercator(longitude, latitude)
+    x, y = places["x"].to_numpy(), places["y"].to_numpy()
     ends = (x[edges[:, 0]], y[edges[:, 0]], x[edges[:, 1]], y[edges[:, 1]])
     roads = hv.Segments(ends, kdims=["x", "y", "x2", "y2"], label="Roads")
     return options(roads, color=colors.road, line_width=3, line_cap="round")
 
 
-def _draw_places(bounds: tuple[float, float, float, float], colors: Theme) -> hv.Labels:
+def _draw_cities(bounds: Bounds, colors: Theme) -> hv.Labels:
     west, south, east, north = bounds
     with files("stviz.basemap").joinpath("places.csv").open("rb") as stream:
-        places = pd.read_csv(stream)
-    inside = places["longitude"].between(west, east) & places["latitude"].between(south, north)
+        cities = pd.read_csv(stream)
+    inside = cities["longitude"].between(west, east) & cities["latitude"].between(south, north)
     largest = 3 if east - west < 0.8 else 2 if east - west < 2 else 1
-    shown = places.loc[inside & (places["size"] <= largest)]
+    shown = cities.loc[inside & (cities["size"] <= largest)]
     x, y = to_mercator(shown["longitude"], shown["latitude"])
     labels = hv.Labels((x, y, shown["name"]), kdims=["x", "y"], vdims="name")
     return options(
@@ -109,22 +137,22 @@ def _draw_places(bounds: tuple[float, float, float, float], colors: Theme) -> hv
     )
 
 
-def _draw_scale(
-    bounds: tuple[float, float, float, float],
-    longitude: np.ndarray,
-    latitude: np.ndarray,
-    colors: Theme,
-) -> tuple[hv.Segments, hv.Labels]:
+def _draw_scale(bounds: Bounds, places: pd.DataFrame, colors: Theme) -> list[hv.Element]:
     west, south, east, north = bounds
+    shrink = np.cos(np.radians([south, north]))
+    if shrink.max() > SCALE_CHANGE * shrink.min():
+        return []
     metres_per_degree = 111_195.0 * np.cos(np.radians((south + north) / 2))
     wished_km = (east - west) * metres_per_degree / 1000 / 5
     power = 10.0 ** np.floor(np.log10(wished_km))
     length_km = max(step for step in (1, 2, 5) if step * power <= wished_km) * power
     degrees = length_km * 1000 / metres_per_degree
-    left, at = west + 0.03 * (east - west), south + 0.035 * (north - south)
+    # Areas fill the map up to its margin.
+    margin = 0.035 if noun_of(places) == "sensor" else 0.012
+    left, at = west + 0.03 * (east - west), south + margin * (north - south)
     room = left - west
-    low = latitude < at + 3 * (at - south)
-    if (low & (longitude < left + degrees + room)).any():  # in the way: the other corner
+    low = places["latitude"] < at + 3 * (at - south)
+    if (low & (places["longitude"] < left + degrees + room)).any():  # in the way: the other corner
         left = east - room - degrees
     (x0, x1), (y, _) = to_mercator([left, left + degrees], [at, at])
     bar = options(
@@ -139,4 +167,4 @@ def _draw_scale(
         text_font_size="8pt",
         text_baseline="bottom",
     )
-    return bar, label
+    return [bar, label]

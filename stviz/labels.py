@@ -11,14 +11,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sttrans_core.schema import interval_of
+
 __all__ = [
     "clock",
     "describe_lead",
     "label_quantity",
     "label_source",
     "mark_simulated",
+    "minutes_per_step",
     "pick",
     "pick_time",
+    "time_unit",
     "wrap_facts",
     "wrap_words",
 ]
@@ -95,20 +99,46 @@ def clock(time: object) -> str:
     return pd.Timestamp(time).strftime("%Y-%m-%d %H:%M")
 
 
-def describe_lead(first_minutes: float, last_minutes: float | None = None) -> str:
+def minutes_per_step(data: xr.Dataset) -> float:
+    """Give the interval between time steps.
+
+    Args:
+        data: A labelled dataset, forecast or alignment.
+
+    Returns:
+        Minutes.
+    """
+    return interval_of(data) / pd.Timedelta("1min")
+
+
+def time_unit(step_minutes: float) -> tuple[str, float]:
+    """Choose the unit that times of some data are told in.
+
+    Args:
+        step_minutes: The interval between time steps.
+
+    Returns:
+        "h" and 60 where steps are whole hours, otherwise "min" and 1.
+    """
+    return ("h", 60.0) if step_minutes >= 60 and step_minutes % 60 == 0 else ("min", 1.0)
+
+
+def describe_lead(
+    first_minutes: float, last_minutes: float | None = None, *, step_minutes: float = 1.0
+) -> str:
     """Write how far ahead a forecast looks.
 
     Args:
         first_minutes: Lead time of its first step, minutes.
         last_minutes: Lead time of its last step; the first one again when None.
+        step_minutes: The interval between time steps; whole hours are told in hours.
 
     Returns:
         Text such as "15 min ahead", "5-15 min ahead" or "6-72 h ahead".
     """
     last = first_minutes if last_minutes is None else last_minutes
-    unit, scale = (
-        ("h", 60.0) if last >= 180 and first_minutes % 60 == last % 60 == 0 else ("min", 1)
-    )
+    is_long = last >= 180 and first_minutes % 60 == last % 60 == 0
+    unit, scale = time_unit(60.0 if is_long else step_minutes)
     low, high = f"{first_minutes / scale:g}", f"{last / scale:g}"
     return f"{low} {unit} ahead" if low == high else f"{low}\N{EN DASH}{high} {unit} ahead"
 
@@ -174,7 +204,7 @@ def wrap_facts(facts: str, *, width: int | None = None, newline: str = "\n") -> 
     return newline.join(lines)
 
 
-def wrap_words(text: str, *, width: int | None = None, letter: float = 6.0) -> str:
+def wrap_words(text: str, *, width: int | None = None, letter: float = 6.4) -> str:
     """Break a title or source line between words so that it fits a figure.
 
     Args:

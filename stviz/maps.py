@@ -1,4 +1,4 @@
-"""Forecasts on a sensor map that needs no network: HoloViews over the bundled base map."""
+"""Forecasts on a map that needs no network: HoloViews over the bundled base map."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,9 +6,9 @@ import holoviews as hv
 import pandas as pd
 import xarray as xr
 
-from stviz.figures import beside, finish, options
-from stviz.geography import to_mercator, unwrap_longitude
-from stviz.ground import draw_base, map_frame
+from stviz.areas import draw_places, draw_selected, hover_lines
+from stviz.figures import finish, options
+from stviz.ground import draw_ground, map_frame
 from stviz.labels import (
     DOT,
     clock,
@@ -16,8 +16,9 @@ from stviz.labels import (
     label_quantity,
     label_source,
     mark_simulated,
-    pick,
+    minutes_per_step,
 )
+from stviz.places import noun_of, prepare_places
 from stviz.prepare import prepare_forecast_map, value_limits
 from stviz.theme import Theme, color_scale, get_theme
 
@@ -39,6 +40,7 @@ def plot_forecast_map(
     time: object | None = None,
     horizon: int = 1,
     variable: str = "forecast",
+    zones: pd.DataFrame | None = None,
     selected: str | Sequence[str] | None = None,
     limits: tuple[float, float] | None = None,
     basemap: bool = True,
@@ -48,18 +50,22 @@ def plot_forecast_map(
     width: int | None = 620,
     height: int | None = 440,
 ) -> hv.Overlay:
-    """Draw one forecast, measurement or error per sensor on a map.
+    """Draw one forecast, measurement or error per place on a map.
+
+    Sensors are dots. The cells of a grid, and zones where their polygons are given, are filled.
 
     Args:
-        forecast: A labelled forecast.
+        forecast: A labelled forecast, of nodes or a grid.
         time: Forecast origin; the last one when None.
         horizon: Horizon step, from 1.
         variable: "forecast", "target" (measured), "error" (forecast minus measured), "lower",
             "upper" or "width" of the prediction band.
-        selected: One or more sensors to ring and name.
+        zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
+        selected: One or more places to ring and name.
         limits: Values at the ends of the colour scale; when None, the same for all times and
             steps of the forecast, and symmetric around zero for errors.
-        basemap: Draw land, the lines between neighbouring sensors and a scale bar.
+        basemap: Draw land, the lines between neighbouring sensors, coasts over cells and, where one
+            is right for the whole map, a scale bar.
         tiles: URL template of map tiles, which needs the network; None stays offline.
         on_tap: Called with the map coordinates of a tap, for `node_at`; it needs a live page, and
             a figure that is updated keeps the one it began with.
@@ -68,54 +74,52 @@ def plot_forecast_map(
         height: Pixels; None fills.
 
     Returns:
-        A HoloViews overlay in Web Mercator metres, with hover on the sensors, which are the
-        `Points.Sensors` of the overlay; without `on_tap` they can be tapped and boxed for the
-        selection streams of HoloViews. `node_at` turns a tap into a sensor.
+        A HoloViews overlay in Web Mercator metres, with hover on the places, which are the
+        `Points.Sensors`, `Rectangles.Cells` or `Polygons.Zones` of the overlay; without `on_tap`
+        they can be tapped and boxed for the selection streams of HoloViews. `node_at` turns a tap
+        into a place.
 
     Raises:
-        ValueError: The time, horizon, variable, sensor or theme is not there.
+        ValueError: The time, horizon, variable, place or theme is not there, or a place has no
+            polygon among the zones.
     """
     colors = get_theme(theme)
-    frame = prepare_forecast_map(forecast, time=time, horizon=horizon, variable=variable)
+    frame = prepare_forecast_map(
+        forecast, time=time, horizon=horizon, variable=variable, zones=zones
+    )
     at = frame.attrs
-    low, high = limits or value_limits(forecast, variable=variable)
+    ground = draw_ground(forecast, frame, basemap=basemap, tiles=tiles, colors=colors)
     stops = colors.error if variable == "error" else colors.value
     quantity = label_quantity(forecast)
-    sensors = hv.Points(
-        frame,
-        kdims=["x", "y"],
-        vdims=["value", "node", "forecast", "target", "latitude", "longitude"],
-        label="Sensors",
-    )
     units = forecast.attrs.get("units", "")
-    sensors = options(
-        sensors,
+    columns = ["value", "node", "name", "forecast", "target"]
+    tips = hover_lines(frame)
+    if noun_of(frame) == "sensor":
+        columns += ["latitude", "longitude"]
+        tips += [("place", "@latitude{0.000}, @longitude{0.000}")]
+    places = options(
+        draw_places(frame, columns),
         color="value",
         cmap=color_scale(stops),
-        clim=(low, high),
+        clim=limits or value_limits(forecast, variable=variable),
+        clipping_colors={"NaN": colors.gap},
         colorbar=True,
         colorbar_opts={"width": 12, "padding": 9},
-        size=9,
-        line_color=colors.text if colors.name == "light" else colors.muted,
-        line_width=0.6,
+        **_edge(frame, colors, on_tiles=tiles is not None),
         nonselection_alpha=1.0,
         nonselection_line_alpha=1.0,
         # A tool that selects would draw all layers again at each tap.
         tools=["hover"] if on_tap else ["hover", "tap", "box_select"],
         hover_tooltips=[
-            ("sensor", "@node"),
+            tips[0],
             ("forecast", f"@forecast{{0.0}} {units}"),
             ("measured", f"@target{{0.0}} {units}"),
-            ("place", "@latitude{0.000}, @longitude{0.000}"),
+            *tips[1:],
         ],
         active_tools=["wheel_zoom"],
     )
-    layers = [
-        *draw_base(forecast, basemap=basemap, tiles=tiles, colors=colors),
-        sensors,
-        *_ring(frame, selected, forecast, colors),
-    ]
-    lead = describe_lead(at["lead_minutes"])
+    layers = [*ground.below, places, *ground.above, *draw_selected(frame, selected, colors)]
+    lead = describe_lead(at["lead_minutes"], step_minutes=minutes_per_step(forecast))
     subtitle = f"for {clock(at['valid_time'])}, forecast at {clock(at['time'])}"
     if forecast.attrs.get("model"):
         subtitle += f"{DOT}{forecast.attrs['model']}"
@@ -125,7 +129,7 @@ def plot_forecast_map(
         hv.Overlay(layers),
         title=mark_simulated(f"{VARIABLE_TITLES[variable]} {quantity}, {lead}", forecast),
         bar=units,
-        **map_frame(forecast),
+        **map_frame(frame),
         subtitle=subtitle,
         credit=label_source(forecast),
         theme=colors,
@@ -140,17 +144,19 @@ def plot_forecast_map(
 def plot_base_map(
     data: xr.Dataset,
     *,
+    zones: pd.DataFrame | None = None,
     selected: str | Sequence[str] | None = None,
     tiles: str | None = None,
     theme: str | Theme = "light",
     width: int | None = 620,
     height: int | None = 440,
 ) -> hv.Overlay:
-    """Draw where the sensors are, without any values: the ground of every map here.
+    """Draw where the places are, without any values: the ground of every map here.
 
     Args:
-        data: A dataset or forecast with sensor locations.
-        selected: One or more sensors to ring and name.
+        data: A dataset or forecast, of nodes or a grid.
+        zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
+        selected: One or more places to ring and name.
         tiles: URL template of map tiles, which needs the network; None stays offline.
         theme: "light", "dark" or a `Theme`.
         width: Pixels; None fills the place where the map is put.
@@ -160,63 +166,48 @@ def plot_base_map(
         A HoloViews overlay in Web Mercator metres.
 
     Raises:
-        ValueError: A selected sensor or the theme is not there.
+        ValueError: A selected place or the theme is not there, or a place has no polygon.
     """
     colors = get_theme(theme)
-    x, y = to_mercator(unwrap_longitude(data["longitude"].values), data["latitude"].values)
-    frame = pd.DataFrame({"x": x, "y": y, "node": data["node"].values.astype(str)})
-    sensors = options(
-        hv.Points(frame, ["x", "y"], ["node"], label="Sensors"),
+    places = prepare_places(data, zones=zones)
+    ground = draw_ground(data, places, basemap=True, tiles=tiles, colors=colors)
+    noun = noun_of(places)
+    shapes = options(
+        draw_places(places, ["node", "name"]),
         color=colors.target,
-        line_color=colors.paper,
-        size=6,
+        line_color=colors.paper if noun == "sensor" else colors.target,
         tools=["hover"],
-        hover_tooltips=[("sensor", "@node")],
+        hover_tooltips=hover_lines(places),
     )
-    count = len(frame)
+    if noun == "sensor":
+        options(shapes, size=6)
+    else:
+        options(shapes, fill_alpha=0.15, line_alpha=0.5, line_width=0.6)
+    layers = [*ground.below, shapes, *ground.above, *draw_selected(places, selected, colors)]
+    roads = "lines join neighbours; they are not the road geometry"
     return finish(
-        hv.Overlay(
-            [
-                *draw_base(data, basemap=True, tiles=tiles, colors=colors),
-                sensors,
-                *_ring(frame, selected, data, colors),
-            ]
-        ),
-        title=mark_simulated(f"Where the {count} sensors are", data),
-        subtitle="lines join neighbours; they are not the road geometry",
+        hv.Overlay(layers),
+        title=mark_simulated(f"Where the {len(places)} {noun}s are", data),
+        subtitle=roads if noun == "sensor" else "",
         credit=label_source(data),
         theme=colors,
         width=width,
         height=height,
         is_map=True,
         show_legend=False,
-        **map_frame(data),
+        **map_frame(places),
     )
 
 
-def _ring(
-    frame: pd.DataFrame, selected: str | Sequence[str] | None, data: xr.Dataset, colors: Theme
-) -> list[hv.Element]:
-    names = [selected] if isinstance(selected, str) else list(selected or [])
-    for name in names:
-        pick(data, "node", name, name="selected")
-    shown = frame[frame["node"].isin(names)]
-    ring = hv.Points(shown, kdims=["x", "y"], vdims=["node"], label="Selected")
-    ring = options(
-        ring,
-        fill_color=None,
-        line_color=colors.target,
-        line_width=3,
-        size=17,
-        nonselection_alpha=1.0,
-    )
-    label = hv.Labels(shown, kdims=["x", "y"], vdims=["node"], label="Selected names")
-    label = options(
-        label,
-        text_color=colors.target,
-        text_font_size="10pt",
-        text_font_style="bold",
-        background_fill_color=colors.land,
-        background_fill_alpha=0.75,
-    )
-    return [ring, beside(label)]
+def _edge(places: pd.DataFrame, colors: Theme, *, on_tiles: bool) -> dict[str, object]:
+    """Give the line around each place, and the size of those that have none."""
+    noun = noun_of(places)
+    if noun == "sensor":
+        line = colors.text if colors.name == "light" else colors.muted
+        return {"line_color": line, "line_width": 0.6, "size": 9}
+    # The streets of a map of tiles are to be seen.
+    through = {"fill_alpha": 0.7} if on_tiles else {}
+    if noun == "cell":
+        # In the colour of the cell, or its neighbours would shine through at the edges.
+        return {"line_color": "value", "line_width": 1.0, **through}
+    return {"line_color": colors.border, "line_width": 0.5, **through}

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sttrans_core.grid import as_nodes
 from sttrans_core.schema import check_forecast, interval_of
-from stviz.geography import to_mercator, unwrap_longitude
 from stviz.labels import pick, pick_time
+from stviz.places import prepare_places
 
 __all__ = [
     "MAP_VARIABLES",
@@ -28,25 +29,28 @@ def prepare_forecast_map(
     time: object | None = None,
     horizon: int = 1,
     variable: str = "forecast",
+    zones: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Give one value per sensor for one forecast origin and horizon step.
+    """Give one value per place for one forecast origin and horizon step.
 
     Args:
-        forecast: A labelled forecast.
+        forecast: A labelled forecast, of nodes or a grid.
         time: Forecast origin; the last one when None.
         horizon: Horizon step, from 1.
         variable: "forecast", "target" (what was measured), "error" (forecast minus target),
             "lower" or "upper" (prediction band), or "width" of the band.
+        zones: Polygons of the places, a GeoDataFrame by node, where they are zones.
 
     Returns:
-        Columns node, longitude (unwrapped over the date line) and latitude in degrees, x and y in
-        Web Mercator metres, value, forecast and target in the units of the forecast (NaN where
-        unknown). `attrs` hold time, valid_time, lead_minutes, variable, horizon.
+        Columns node, name, longitude (unwrapped over the date line) and latitude in degrees, x and
+        y in Web Mercator metres, value, forecast and target in the units of the forecast (NaN where
+        unknown); for the cells of a grid also left, bottom, right and top in metres, for zones
+        their shape in degrees. `attrs` hold time, valid_time, lead_minutes, variable, horizon.
 
     Raises:
-        ValueError: The variable, time or horizon step is not there.
+        ValueError: The variable, time or horizon step is not there, or a place has no polygon.
     """
-    check_forecast(forecast)
+    forecast = as_nodes(check_forecast(forecast))
     if variable not in MAP_VARIABLES:
         raise ValueError(
             f"variable must be one of {', '.join(MAP_VARIABLES)}; got {variable!r}. "
@@ -63,21 +67,8 @@ def prepare_forecast_map(
         value = slab["upper"].values.astype(float) - slab["lower"].values
     else:
         value = slab[variable].values.astype(float)
-    longitude = unwrap_longitude(slab["longitude"].values)
-    latitude = slab["latitude"].values.astype(float)
-    x, y = to_mercator(longitude, latitude)
-    frame = pd.DataFrame(
-        {
-            "node": slab["node"].values.astype(str),
-            "longitude": longitude,
-            "latitude": latitude,
-            "x": x,
-            "y": y,
-            "value": value,
-            "forecast": predicted,
-            "target": measured,
-        }
-    )
+    frame = prepare_places(slab, zones=zones)
+    frame = frame.assign(value=value, forecast=predicted, target=measured)
     minutes = float(slab["lead_minutes"])
     frame.attrs = {
         "time": origin,
@@ -130,8 +121,8 @@ def prepare_series(
     """Give history, truth, forecast, band and baselines of one sensor around one origin.
 
     Args:
-        forecast: A labelled forecast.
-        node: The sensor.
+        forecast: A labelled forecast, of nodes or a grid.
+        node: The place.
         time: Forecast origin; the last one when None.
         dataset: The dataset behind it, for the readings before the origin.
         baselines: Forecasts of the same origins by name, as datasets with `forecast` or as arrays.
@@ -145,7 +136,7 @@ def prepare_series(
     Raises:
         ValueError: The node or time is not there, or `history_steps` is below 1.
     """
-    check_forecast(forecast)
+    forecast = as_nodes(check_forecast(forecast))
     pick(forecast, "node", node)
     if history_steps < 1:
         raise ValueError(
@@ -160,12 +151,14 @@ def prepare_series(
         columns[name] = slab[name].values.astype(float)
     for name, baseline in (baselines or {}).items():
         array = baseline["forecast"] if isinstance(baseline, xr.Dataset) else baseline
+        array = as_nodes(array.to_dataset(name="target"))["target"]
         line = array.sel(time=origin, node=node).reindex(horizon=slab["horizon"].values)
         columns[name] = line.values.astype(float)
     ahead = pd.DataFrame(columns, index=pd.DatetimeIndex(origin + leads, name="time"))
     ahead.insert(0, "part", "horizon")
     if dataset is None:
         return ahead
+    dataset = as_nodes(dataset)
     pick(dataset, "node", node)
     start = origin - (history_steps - 1) * interval_of(dataset)
     past = dataset["target"].sel(node=node, time=slice(start, origin))

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from sttrans_core.schema import check_alignment, interval_of
+from sttrans_core.schema import check_alignment
 from stviz.geography import distance_km
-from stviz.labels import DOT, clock, describe_lead, mark_simulated, pick
+from stviz.labels import DOT, clock, describe_lead, mark_simulated, minutes_per_step, pick
 
-__all__ = ["describe_alignment", "prepare_alignment", "sum_by_place"]
+__all__ = ["describe_alignment", "prepare_alignment", "prepare_causes", "sum_by_place"]
 
 
 def prepare_alignment(
@@ -103,7 +103,7 @@ def _describe_target(
     alignment: xr.Dataset, one: xr.Dataset, target: str, segment: int, head: int | None
 ) -> dict:
     attrs = alignment.attrs
-    minutes = interval_of(alignment) / pd.Timedelta("1min")
+    minutes = minutes_per_step(alignment)
     heads = alignment.sizes["head"]
     first, last = int(one["segment_first_step"]), int(one["segment_last_step"])
     return {
@@ -174,6 +174,43 @@ def sum_by_place(sources: pd.DataFrame) -> pd.DataFrame:
     return places
 
 
+def prepare_causes(causes: xr.Dataset, sources: pd.DataFrame) -> pd.DataFrame:
+    """List the true causes of a simulated target, from the oldest to the target itself.
+
+    Args:
+        causes: What `true_causes` gives.
+        sources: What `prepare_alignment` gives, for the target and the time.
+
+    Returns:
+        node and steps_behind the forecast origin of each place on the line of causes; the last row
+        is the target, its steps_behind negative.
+
+    Raises:
+        ValueError: The causes are of another target, time or history.
+    """
+    at = sources.attrs
+    wanted = (at["node"], clock(at["time"]), f"{at['history_steps']} steps of history")
+    nodes = causes["query_node"].values
+    given = (
+        at["node"] if at["node"] in nodes else nodes[0],
+        clock(causes["time"].values),
+        f"{causes.sizes['history_step']} steps of history",
+    )
+    if given != wanted:
+        raise ValueError(
+            f"causes must be those of the target that is drawn ({', '.join(wanted)}); got "
+            f"{', '.join(given)}. Call true_causes with its node, time and history_steps."
+        )
+    index = causes["line_node"].sel(query_node=at["node"]).values
+    steps = np.flatnonzero(index >= 0)
+    return pd.DataFrame(
+        {
+            "node": [*causes["node"].values[index[steps]].astype(str), at["node"]],
+            "steps_behind": [*(at["history_steps"] - 1 - steps), -int(causes["horizon_step"])],
+        }
+    )
+
+
 def describe_alignment(sources: pd.DataFrame, alignment: xr.Dataset) -> tuple[str, str]:
     """Write the title of an alignment picture and the line that says how much it can be trusted.
 
@@ -185,7 +222,9 @@ def describe_alignment(sources: pd.DataFrame, alignment: xr.Dataset) -> tuple[st
         Title, and a line with k, head, layer, weight shown, covered mass and origin.
     """
     attrs = sources.attrs
-    lead = describe_lead(attrs["first_minutes"], attrs["last_minutes"])
+    lead = describe_lead(
+        attrs["first_minutes"], attrs["last_minutes"], step_minutes=attrs["interval_minutes"]
+    )
     title = f"What the forecast for {attrs['node']} looked at ({lead})"
     covered = attrs["covered_mass"]
     facts = [

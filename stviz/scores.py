@@ -8,13 +8,14 @@ import pandas as pd
 import xarray as xr
 
 from stviz.figures import finish, options
-from stviz.labels import label_source, mark_simulated
+from stviz.labels import label_source, mark_simulated, time_unit
 from stviz.prepare import prepare_scores
 from stviz.theme import Theme, get_theme
 
 __all__ = ["plot_deletion", "plot_scores", "plot_training"]
 
-METRIC_NAMES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE"}
+METRIC_NAMES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "acc": "ACC", "r2": "R2"}
+SHARES = ("acc", "r2")  # without a unit, and 1 at best
 DASHES = ("solid", "dashed", "dotted", "dotdash")
 
 
@@ -30,20 +31,25 @@ def plot_scores(
 
     Args:
         scores: Labelled scores over (model, horizon).
-        metric: "mae", "rmse" or "mape"; `<metric>_std` is drawn as a band where it is there.
+        metric: "mae", "rmse", "mape" or another that was computed; `<metric>_std` is drawn as a
+            band where it is there.
         theme: "light", "dark" or a `Theme`.
         width: Pixels; None fills the place where the figure is put.
         height: Pixels; None fills.
 
     Returns:
-        A HoloViews overlay, one curve per model, lower is better.
+        A HoloViews overlay, one curve per model.
 
     Raises:
         ValueError: The metric or theme is not there.
     """
     colors = get_theme(theme)
     frame = prepare_scores(scores, metric=metric)
-    unit = "%" if metric == "mape" else scores.attrs.get("units", "")
+    units = {"mape": "%", **dict.fromkeys(SHARES, "")}
+    unit = units.get(metric, scores.attrs.get("units", ""))
+    better = "higher" if metric in SHARES else "lower"
+    hour, scale = time_unit(frame["lead_minutes"].min())
+    frame["lead"] = frame["lead_minutes"] / scale
     name = METRIC_NAMES.get(metric, metric)
     label = f"{name} ({unit})" if unit else name
     layers = []
@@ -52,27 +58,27 @@ def plot_scores(
         dash = DASHES[index // len(colors.categories) % len(DASHES)]
         if "spread" in line:
             low, high = line["value"] - line["spread"], line["value"] + line["spread"]
-            band = hv.Area((line["lead_minutes"], low, high), "lead", ["low", "high"])
+            band = hv.Area((line["lead"], low, high), "lead", ["low", "high"])
             layers.append(options(band, color=color, alpha=0.15, line_alpha=0.0))
         layers += _line_and_dots(
-            line["lead_minutes"],
+            line["lead"],
             line["value"],
             label=str(model),
             color=color,
             dash=dash,
             width=2.6 if index == 0 else 1.8,
-            tips=[("model", "@name"), ("lead", "@x{0} min"), (name, f"@y{{0.00}} {unit}")],
+            tips=[("model", "@name"), ("lead", f"@x{{0}} {hour}"), (name, f"@y{{0.00}} {unit}")],
         )
     protocol = scores.attrs.get("protocol", "")
     return finish(
         hv.Overlay(layers),
-        title=mark_simulated(f"{label} by lead time, lower is better", scores),
+        title=mark_simulated(f"{label} by lead time, {better} is better", scores),
         subtitle=f"protocol: {protocol}" if protocol else "",
         credit=_credit(scores),
         theme=colors,
         width=width,
         height=height,
-        xlabel="lead time (min)",
+        xlabel=f"lead time ({hour})",
         ylabel=label,
         show_grid=True,
         padding=(0.03, 0.08),

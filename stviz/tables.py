@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import xarray as xr
 
-from stviz.labels import clock
+from stviz.labels import clock, time_unit
 from stviz.prepare import prepare_scores
 from stviz.prepare_sources import prepare_alignment
 
@@ -32,7 +32,7 @@ def alignment_table(
         min_weight: Leave out sources below this weight, from 0 to 1.
 
     Returns:
-        Index rank; columns place, time, lag (min) behind the first step of the segment,
+        Index rank; columns place, time, lag (min or h) behind the first step of the segment,
         distance (km), direction, weight (%), found in, and the reading there in its unit.
 
     Raises:
@@ -43,11 +43,12 @@ def alignment_table(
     )
     at = sources.attrs
     reading = f"{at['quantity']} ({at['units']})" if at["units"] else at["quantity"]
+    unit, scale = time_unit(at["interval_minutes"])
     table = pd.DataFrame(
         {
             "place": sources["node"],
             "time": sources["time"].map(clock),
-            "lag (min)": sources["lag_minutes"].round(2),
+            f"lag ({unit})": (sources["lag_minutes"] / scale).round(2),
             "distance (km)": sources["distance_km"].round(2),
             "direction": sources["direction"],
             "weight (%)": (100 * sources["weight"]).round(2),
@@ -71,8 +72,8 @@ def scores_table(
         minutes: Lead times to show; those that were not scored are left out.
 
     Returns:
-        Index model; one column per lead time such as "15 min", and "mean of n steps", in the
-        units of the scores (percent for MAPE).
+        Index model; one column per lead time such as "15 min" or "6 h", and "mean of n steps", in
+        the units of the scores (percent for MAPE).
 
     Raises:
         ValueError: The metric is not there, or none of the lead times was scored.
@@ -86,7 +87,8 @@ def scores_table(
             f"minutes must name lead times that were scored; got {list(minutes)} with scores at "
             f"{wide.columns.tolist()}. Pass some of these."
         )
-    table = wide[shown].rename(columns=lambda lead: f"{lead:g} min")
+    unit, scale = time_unit(wide.columns.min())
+    table = wide[shown].rename(columns=lambda lead: f"{lead / scale:g} {unit}")
     table[f"mean of {wide.shape[1]} steps"] = wide.mean(axis=1)
     table.columns.name = None
     unit = "%" if metric == "mape" else scores.attrs.get("units", "")

@@ -7,8 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
+from sttrans_core.grid import as_nodes
 from stviz.alignment_cube import plot_alignment_cube
-from stviz.labels import clock, describe_lead, pick, pick_time
+from stviz.labels import clock, describe_lead, minutes_per_step, pick, pick_time
 from stviz.tables import alignment_table
 from stviz.theme import Theme, get_theme
 
@@ -68,6 +69,7 @@ def alignment_widget(
         ValueError: The first sensor, time or k is not among the choices, or the theme is unknown.
     """
     colors = get_theme(theme)
+    forecast = as_nodes(forecast)
     if not 1 <= topk <= max_topk:
         raise ValueError(
             f"topk must be between 1 and max_topk; got topk={topk} with max_topk={max_topk}. "
@@ -122,14 +124,17 @@ class _Controls:
 
     def offer(self, alignment: xr.Dataset) -> None:
         """Offer the segments and heads that the alignment has; keep the choice where it lasts."""
-        minutes = pd.Timedelta(alignment.attrs["interval"]) / pd.Timedelta("1min")
+        minutes = minutes_per_step(alignment)
         ends = zip(
             alignment["segment"].values.tolist(),
             alignment["segment_first_step"].values * minutes,
             alignment["segment_last_step"].values * minutes,
             strict=True,
         )
-        segments = [(describe_lead(first, last), number) for number, first, last in ends]
+        segments = [
+            (describe_lead(first, last, step_minutes=minutes), number)
+            for number, first, last in ends
+        ]
         heads = [("mean of heads", MEAN)]
         heads += [(f"head {number}", number) for number in alignment["head"].values.tolist()]
         for control, options in ((self.segment, segments), (self.head, heads)):

@@ -91,11 +91,12 @@ def _source_row(
     )
     value = f"{row[reading]:.1f}" if pd.notna(row[reading]) else "none"
     shape = "\N{BLACK CIRCLE}" if row["found in"] == "window" else "\N{BLACK DIAMOND}"
+    lag = next(column for column in row.index if column.startswith("lag"))  # "lag (h)"
     name = f"<b>{escape(place)}</b>" if place == node else escape(place)
     bar = f"width:{100 * weight / largest:.0f}%;background:{fill}"
     return (
         f"<tr><td class='rank'>{rank}</td><td>{name}</td><td>{clock}</td>"
-        f"<td class='num'>{row['lag (min)']:g} min</td>"
+        f"<td class='num'>{row[lag]:g} {lag[5:-1]}</td>"
         f"<td class='num'>{row['distance (km)']:.1f} km</td><td>{escape(row['direction'])}</td>"
         f"<td class='weight'><span class='bar'><i style='{bar}'></i></span>{weight:.1f} %</td>"
         f"<td><span style='color:{fill}'>{shape}</span> {escape(str(row['found in']))}</td>"

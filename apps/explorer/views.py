@@ -216,7 +216,7 @@ class MapView(_View):
             theme=state.theme,
             **FILL,
         )
-        self._places = next(layer.data for layer in overlay if layer.label == "Sensors")
+        self._places = next(layer.data for layer in overlay if layer.label in ("Sensors", "Cells"))
         return overlay
 
     def _on_tap(self, x: float, y: float) -> None:

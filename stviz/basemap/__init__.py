@@ -59,8 +59,9 @@ def load_basemap(bounds: tuple[float, float, float, float], *, layer: str = "aut
         labels = np.tile(names, len(shifted) // len(names))
         near = shapely.intersects(shapely.envelope(shifted), frame)
         labels, shifted = labels[near], shifted[near]
-        clipped = shapely.intersection(shapely.simplify(shifted, (east - west) / 2000), frame)
-        keep = shapely.area(clipped) > 0
+        finest = (east - west) / 2000
+        clipped = shapely.intersection(shapely.simplify(shifted, finest), frame)
+        keep = shapely.area(clipped) > finest**2
         if not keep.any():
             continue
         covered = shapely.area(shapely.union_all(clipped[keep])) / frame.area
@@ -96,7 +97,9 @@ def _read_shapes(layer: str) -> tuple[np.ndarray, np.ndarray]:
         feature = packed[f"{layer}_feature"]
         points = np.cumsum(packed[f"{layer}_delta"].T, axis=0) / 10 ** DIGITS[layer]
         names = packed["states_name"] if layer == "states" else None
-    rings = shapely.linearrings(points, indices=np.repeat(np.arange(length.size), length))
+    lines = [_unwrap(line) for line in np.split(points, np.cumsum(length)[:-1])]
+    sizes = [len(line) for line in lines]
+    rings = shapely.linearrings(np.concatenate(lines), indices=np.repeat(range(len(lines)), sizes))
     outer = np.cumsum(~hole) - 1
     shapes = np.asarray(shapely.polygons(rings[~hole]))
     with_holes = np.unique(outer[hole])
@@ -107,8 +110,20 @@ def _read_shapes(layer: str) -> tuple[np.ndarray, np.ndarray]:
     return label, shapes
 
 
+def _unwrap(ring: np.ndarray) -> np.ndarray:
+    """Undo the jumps of a ring at the date line, and close one that goes around a pole there."""
+    longitude, latitude = np.unwrap(ring[:, 0], period=360), ring[:, 1]
+    longitude = longitude - 360 * np.rint((longitude.min() + longitude.max()) / 720)
+    if abs(longitude[-1] - longitude[0]) < 180:
+        return np.stack([longitude, latitude], -1)
+    pole = np.copysign(90.0, latitude.mean())
+    longitude = np.append(longitude, [longitude[-1], longitude[0], longitude[0]])
+    return np.stack([longitude, np.append(latitude, [pole, pole, latitude[0]])], -1)
+
+
 def _repeat_turns(shapely: Any, shapes: np.ndarray, west: float, east: float) -> np.ndarray:
-    turns = [turn for turn in (-360, 0, 360) if west < turn + 180 and east > turn - 180]
+    first, _, last, _ = shapely.total_bounds(shapes)
+    turns = [turn for turn in (-360, 0, 360) if west < turn + last and east > turn + first]
     moved = [
         shapes
         if turn == 0

@@ -52,6 +52,26 @@ def build_dataset(
     )
 
 
+def build_grid(
+    *, latitude: np.ndarray, longitude: np.ndarray, num_steps: int = 48, **attrs: object
+) -> xr.Dataset:
+    """Six-hourly temperatures that fall to the north, with a wave that travels east."""
+    hours = 6 * np.arange(num_steps)[:, None, None]
+    wave = 5 * np.sin(np.radians(longitude)[None, None] * 4 - hours / 12)
+    kelvin = 300 - 0.5 * np.abs(latitude)[None, :, None] + wave
+    return xr.Dataset(
+        {"target": (("time", "latitude", "longitude"), kelvin.astype(np.float32))},
+        coords={
+            "time": pd.date_range("2014-01-01", periods=num_steps, freq="6h"),
+            "latitude": latitude,
+            "longitude": longitude,
+        },
+        attrs=ATTRS
+        | {"units": "K", "quantity": "temperature", "interval": "6h", "title": "Mock grid"}
+        | attrs,
+    )
+
+
 def build_forecast(dataset: xr.Dataset, *, num_origins: int = 4, num_horizon: int = 12):
     """Forecasts that lag behind the truth, from origins around 08:00 where the day is long."""
     target = dataset["target"].values.astype(float)
@@ -72,12 +92,13 @@ def build_forecast(dataset: xr.Dataset, *, num_origins: int = 4, num_horizon: in
         "target": truth,
     }
     attrs = {name: dataset.attrs[name] for name in ATTRS if name != "licence"}
+    minutes = pd.Timedelta(dataset.attrs["interval"]) / pd.Timedelta("1min")
     return xr.Dataset(
         {name: (dims, value.astype(np.float32)) for name, value in values.items()},
         coords={
             "time": dataset["time"].values[rows],
             "horizon": np.arange(1, num_horizon + 1),
-            "lead_minutes": ("horizon", np.arange(1, num_horizon + 1) * 5.0),
+            "lead_minutes": ("horizon", np.arange(1, num_horizon + 1) * minutes),
             "node": dataset["node"].values,
             "latitude": ("node", dataset["latitude"].values),
             "longitude": ("node", dataset["longitude"].values),

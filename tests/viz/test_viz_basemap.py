@@ -16,6 +16,14 @@ from stviz.basemap import load_basemap
         ((-30.0, 40.0), False),  # mid Atlantic
         ((134.0, -25.0), True),  # Australia
         ((51.0, 42.0), False),  # Caspian Sea, a hole in the land
+        # Rings that cross the date line, or go around the pole:
+        ((-175.0, 67.0), True),  # Chukotka, the far end of Asia
+        ((-160.0, 67.0), True),  # Alaska, beyond the strait
+        ((-165.0, 72.0), False),  # the sea north of both
+        ((-40.0, 67.0), True),  # Greenland
+        ((-60.0, 67.0), False),  # the sea west of it, at the same latitude
+        ((0.0, -82.0), True),  # Antarctica
+        ((0.0, -60.0), False),  # the sea around it
     ],
 )
 def test_land_is_where_it_is(place, is_land):

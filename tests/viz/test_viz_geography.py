@@ -11,7 +11,7 @@ from stviz.geography import (
     distance_km,
     from_mercator,
     map_bounds,
-    nearest_nodes,
+    nearest_places,
     node_at,
     sensor_edges,
     to_mercator,
@@ -47,6 +47,8 @@ def test_longitudes_stay_together_over_the_date_line():
     np.testing.assert_allclose(unwrap_longitude([179.0, -179.0, 178.0]), [179, 181, 178])
     np.testing.assert_allclose(unwrap_longitude([358.0, 2.0]), [-2, 2])
     np.testing.assert_allclose(unwrap_longitude([-118.5, -118.2]), [-118.5, -118.2])
+    # Around a globe there is no widest gap: it is cut at 180 degrees.
+    np.testing.assert_allclose(unwrap_longitude([0, 90, 180, 270]), [0, 90, -180, -90])
 
 
 @given(st.lists(st.floats(-360, 360), min_size=1, max_size=8))
@@ -79,10 +81,10 @@ def test_a_frame_is_never_empty_nor_a_slit():
     assert (east - west, north - south) == pytest.approx((3, 1), rel=1e-3)
 
 
-def test_nearest_nodes_start_with_itself():
-    data = place([0, 0, 1, 5], [0, 0, 0, 0])
-    assert nearest_nodes(data, node="n1", count=3) == ["n1", "n0", "n2"]
-    assert nearest_nodes(data, node="n3", count=9) == ["n3", "n2", "n0", "n1"]
+def test_nearest_places_start_with_itself():
+    places = place([0, 0, 1, 5], [0, 0, 0, 0]).to_dataframe().reset_index()
+    assert nearest_places(places, "n1", count=3)["node"].tolist() == ["n1", "n0", "n2"]
+    assert nearest_places(places, "n3", count=9)["node"].tolist() == ["n3", "n2", "n0", "n1"]
 
 
 def test_a_tap_names_the_nearest_sensor():
