@@ -78,3 +78,8 @@ def test_the_notices_travel_with_the_files():
     assert "BSD 2-Clause" in folder.joinpath("leaflet", "LICENSE").read_text()
     size = len(folder.joinpath("shapes.npz").read_bytes())
     assert size < 200_000
+
+
+def test_a_layer_that_lies_elsewhere_is_left_out():
+    # At sea across the date line, where no turn of the globe brings a state of the USA.
+    assert load_basemap((179.9, 60.0, 180.5, 60.6)).empty
