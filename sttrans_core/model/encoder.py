@@ -13,10 +13,8 @@ from sttrans_core.space.relation import Geometry
 __all__ = ["EncoderLayer", "SurroundingsLayer"]
 
 
-class EncoderLayer(nn.Module):
-    """Multi-head self-attention among the steps of one node, then feed-forward.
-
-    Missing observations are not attended to (a token always attends to itself).
+class _MixingLayer(nn.Module):
+    """Multi-head attention among some tokens, then feed-forward; each adds to the token.
 
     Args:
         width: Channels of a token.
@@ -27,10 +25,12 @@ class EncoderLayer(nn.Module):
     def __init__(self, width: int, num_heads: int, *, dropout: float) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.time_norm = nn.LayerNorm(width)
-        self.time_in = nn.Linear(width, 3 * width, bias=False)  # the norm before it has one
-        self.time_out = nn.Linear(width, width)
-        self.feedforward = _feedforward(width)
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)  # the norm before it has one
+        self.out = nn.Linear(width, width)
+        self.feedforward = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
         self.dropout = ChannelDropout(dropout)
 
     def forward(
@@ -39,7 +39,7 @@ class EncoderLayer(nn.Module):
         *,
         observed: Bool[Tensor, "batch node history"],
     ) -> Float[Tensor, "batch node history channel"]:
-        """Mix the tokens of each node.
+        """Mix tokens.
 
         Args:
             token: Source tokens.
@@ -48,14 +48,30 @@ class EncoderLayer(nn.Module):
         Returns:
             Tokens of the same shape.
         """
-        qkv = self.time_in(self.time_norm(token)).unflatten(-1, (3, self.num_heads, -1))
-        mixed = attend_to_steps(qkv, observed=observed).flatten(3)
-        token = self.dropout(self.time_out(mixed), to=token)
+        qkv = self.qkv(self.norm(token)).unflatten(-1, (3, self.num_heads, -1))
+        token = self.dropout(self.out(self._attend(qkv, observed).flatten(3)), to=token)
         return self.dropout(self.feedforward(token), to=token)
 
+    def _attend(
+        self,
+        qkv: Float[Tensor, "batch node history 3 head dim"],
+        observed: Bool[Tensor, "batch node history"],
+    ) -> Float[Tensor, "batch node history head dim"]:
+        raise NotImplementedError
 
-class SurroundingsLayer(nn.Module):
-    """Multi-head attention across near nodes at each step, then feed-forward.
+
+class EncoderLayer(_MixingLayer):
+    """Self-attention among the steps of one node.
+
+    Missing observations are not attended to (a token always attends to itself).
+    """
+
+    def _attend(self, qkv: Tensor, observed: Tensor) -> Tensor:
+        return attend_to_steps(qkv, observed=observed)
+
+
+class SurroundingsLayer(_MixingLayer):
+    """Attention across near nodes at each step.
 
     The cost grows linearly with the number of nodes: a node attends to a fixed number of nearest
     nodes, and to what they observed. What a head makes of one depends on where that lies, too: how
@@ -78,13 +94,7 @@ class SurroundingsLayer(nn.Module):
         num_neighbours: int,
         dropout: float,
     ) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.space_norm = nn.LayerNorm(width)
-        self.space_in = nn.Linear(width, 3 * width, bias=False)
-        self.space_out = nn.Linear(width, width)
-        self.feedforward = _feedforward(width)
-        self.dropout = ChannelDropout(dropout)
+        super().__init__(width, num_heads, dropout=dropout)
         near = geometry.neighbours[:, :num_neighbours]
         relation = geometry.relations(torch.arange(len(near))[:, None], near)
         self.register_buffer("neighbours", near, persistent=False)
@@ -94,32 +104,7 @@ class SurroundingsLayer(nn.Module):
     neighbours: Int[Tensor, "node neighbour"]
     relation: Int[Tensor, "node neighbour"]
 
-    def forward(
-        self,
-        token: Float[Tensor, "batch node history channel"],
-        *,
-        observed: Bool[Tensor, "batch node history"],
-    ) -> Float[Tensor, "batch node history channel"]:
-        """Mix the tokens of near nodes.
-
-        Args:
-            token: Source tokens.
-            observed: Which of them were observed.
-
-        Returns:
-            Tokens of the same shape.
-        """
-        qkv = self.space_in(self.space_norm(token)).unflatten(-1, (3, self.num_heads, -1))
+    def _attend(self, qkv: Tensor, observed: Tensor) -> Tensor:
         bias = self.preference.index_select(1, self.relation.flatten())
         bias = bias.unflatten(1, self.relation.shape).transpose(0, 1)  # (N, H, K)
-        mixed = attend_to_neighbours(
-            qkv, observed=observed, neighbours=self.neighbours, bias=bias
-        ).flatten(3)
-        token = self.dropout(self.space_out(mixed), to=token)
-        return self.dropout(self.feedforward(token), to=token)
-
-
-def _feedforward(width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-    )
+        return attend_to_neighbours(qkv, observed=observed, neighbours=self.neighbours, bias=bias)
