@@ -1,10 +1,8 @@
 """Own sensors from a table to a forecast, in Python and from the shell, as the README shows it."""
 
 import json
-import os
 import re
-import subprocess
-import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from small_runs import contents, rhythm, small_config, small_options
 from typer.testing import CliRunner
 
 from sttrans_core.commands.main import app
+from sttrans_core.data import load_dataset
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunFolder
 from sttrans_core.training.loop import train
@@ -167,7 +166,7 @@ def test_a_card_and_a_list_name_saved_datasets(own):
 
 
 @pytest.mark.slow
-def test_the_example_of_the_readme_runs(tmp_path):
+def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
     readme = (ROOT / "README.md").read_text()
     section = readme[readme.index("## Your own sensors") : readme.index("## Your own grid")]
     code, store = re.findall(r"^```py\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
@@ -178,17 +177,15 @@ def test_the_example_of_the_readme_runs(tmp_path):
     table.to_csv(tmp_path / "speeds.csv")
     places = pd.DataFrame({"id": table.columns, "lat": 52 + np.arange(5) / 100, "lon": 4.0})
     places.to_csv(tmp_path / "places.csv", index=False)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102 - our own
+    with warnings.catch_warnings():  # of the form of names, as the section says
+        warnings.simplefilter("ignore")
+        exec(store, {"dataset": load_dataset("own.nc")})  # noqa: S102
+        load_dataset("own.zarr")
     lines = [line for line in shell.splitlines() if line.startswith("python -m sttrans_core")]
-    commands = [[sys.executable, "-W", "error", "-c", code]]
-    load = "from sttrans_core import load_dataset; dataset = load_dataset('own.nc')\n"
-    commands += [[sys.executable, "-c", f"{load}{store}\nload_dataset('own.zarr')"]]
-    commands += [[sys.executable, *line.split()[1:]] for line in lines]
-    for command in commands:
-        answer = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert answer.returncode == 0, answer.stderr
+    for line in lines:
+        run_command(*line.split()[3:])
     assert len(lines) == 3
     for run in tmp_path.glob("runs/*"):
         assert load_run(run).scores is not None
