@@ -150,15 +150,17 @@ def describe_cube(
     heading = [escape(line) for line in wrap_words(title, width=wide, letter=8.0).split("\n")]
     lines = [escape(line) for line in wrap_facts(subtitle, width=wide).split("\n")]
     credit = [escape(line) for line in wrap_words(label_source(alignment), width=wide).split("\n")]
+    below = 14 * (len(credit) - 1)
     notes = [
         _note("<br>".join(lines), y=1.0, anchor="bottom", colors=colors),
-        _note("<br>".join(credit), y=0.0, anchor="bottom", colors=colors),
+        # Lines after the first go into the margin below.
+        _note("<br>".join(credit), y=0.0, anchor="bottom", colors=colors) | {"yshift": -below},
     ]
     if not len(sources):
         text = f"No source has a weight of at least {sources.attrs['min_weight']:g}."
         notes.append(_note(text, y=0.9, anchor="top", colors=colors))
     layout = frame_scene(frame, sources, colors)
-    margin = {"l": 0, "r": 0, "t": 16 + 20 * len(heading) + 15 * len(lines), "b": 4}
+    margin = {"l": 0, "r": 0, "t": 16 + 20 * len(heading) + 15 * len(lines), "b": 4 + below}
     # Room for the legend, whose entries take about this many pixels side by side.
     rows = -(-LEGEND_WIDTH // wide)
     inside = (height or 560) - margin["t"] - margin["b"]

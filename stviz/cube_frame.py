@@ -159,7 +159,7 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
             "aspectmode": "manual",
             "aspectratio": {"x": across * scale, "y": up * scale, "z": 0.85},
             "camera": {
-                "eye": {"x": 0.62, "y": -1.45, "z": 0.47},
+                "eye": {"x": 0.66, "y": -1.55, "z": 0.5},
                 "center": {"x": 0.0, "y": 0.0, "z": -0.15},
             },
             "bgcolor": colors.paper,

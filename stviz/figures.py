@@ -34,7 +34,7 @@ if (across < up * 0.999) {
   y.setv({start: middle - half, end: middle + half})
 }
 """
-TITLE_LETTER = 9.0  # pixels of an average bold letter
+TITLE_LETTER = 9.5  # pixels of an average bold letter
 SUBTITLE, CREDIT, TAPPED = "stviz-subtitle", "stviz-credit", "stviz-tapped"
 
 

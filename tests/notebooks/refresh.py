@@ -5,8 +5,8 @@
 JupyterLab runs every cell in Chromium, without internet. What a code host cannot show (HoloViews,
 Plotly, folium, widgets) is replaced by a picture of that very output as it stood on the page; text,
 small tables, execution counts and cell ids stay. Sources are never changed, and nothing is
-written where a cell failed. Pictures of cells tagged "overview" also go, side by side, into
-`results/figures/overview.png` beside the notebook.
+written where a cell failed. Pictures of cells with one tag, such as "overview", also go, side by
+side, into `results/figures/overview.png` beside the notebook.
 """
 
 import base64
@@ -28,7 +28,7 @@ MARGIN, EDGE = 8, 2
 MIN_COLORS, MAX_COLORS, EXACT = 32, 256, 8
 LIGHT_TYPES = {"text/plain", "text/html", "text/markdown"}
 MAX_TABLE = 20_000
-OVERVIEW = Path("results", "figures", "overview.png")
+FIGURES = Path("results", "figures")
 
 
 def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ def _reduce(image: Image.Image, colors: int) -> Image.Image:
     return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
-def write_overview(pictures: list[Image.Image], path: Path) -> None:
+def write_figure(pictures: list[Image.Image], path: Path) -> None:
     """Write pictures side by side into one file."""
     width = sum(picture.width for picture in pictures)
     sheet = Image.new("RGB", (width, max(picture.height for picture in pictures)), "white")
@@ -157,9 +157,10 @@ def refresh(path: Path) -> None:
     without = len(lighten(source, run, {}).encode())
     path.write_text(lighten(source, run, encode(pictures, max_bytes=MAX_BYTES - without)))
     tags = [cell["metadata"].get("tags", []) for cell in code_cells(source)]
-    overview = [image for (number, _), image in pictures.items() if "overview" in tags[number]]
-    if overview:
-        write_overview(overview, path.parent / OVERVIEW)
+    for tag in sorted({tag for cell_tags in tags for tag in cell_tags}):
+        tagged = [image for (number, _), image in pictures.items() if tag in tags[number]]
+        if tagged:
+            write_figure(tagged, path.parent / FIGURES / f"{tag}.png")
 
 
 if __name__ == "__main__":
