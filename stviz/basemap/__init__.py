@@ -130,4 +130,4 @@ def _repeat_turns(shapely: Any, shapes: np.ndarray, west: float, east: float) ->
         else shapely.transform(shapes, lambda xy, turn=turn: xy + np.array([turn, 0.0]))
         for turn in turns
     ]
-    return np.concatenate(moved)
+    return np.concatenate([shapes[:0], *moved])

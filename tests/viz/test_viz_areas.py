@@ -12,6 +12,7 @@ import stviz
 from sttrans_core.grid import as_grid, as_nodes
 from stviz.alignment_map import update_alignment_map
 from stviz.figures import LiveFigure
+from stviz.geography import to_mercator
 from stviz.places import prepare_places
 from stviz.theme import THEMES, color_scale
 
@@ -85,6 +86,26 @@ def test_nodes_of_a_grid_are_drawn_as_its_cells(forecast):
     np.testing.assert_allclose(values, error, rtol=1e-6)
 
 
+def test_another_cell_is_selected_in_place_by_a_tap(grid, forecast):
+    overlay = stviz.plot_forecast_map(forecast, selected="27.5N 90W", width=None)
+    places = overlay.Rectangles.Cells.data
+    live = LiveFigure(overlay)
+    plot = render(overlay)
+    # 30.4 N 86.1 W lies in the cell around 30 N 85 W, which reaches to 86.25 W.
+    x, y = to_mercator(-86.1, 30.4)
+    tapped = stviz.node_at(grid, x=float(x), y=float(y))
+    assert tapped == "30N 85W"
+    here = places[places["node"] == tapped]
+    for label in ("Selected", "Selected names"):
+        live.fill(label, {name: here[name].to_numpy() for name in here})
+    ring = next(
+        layer.handles["source"].data
+        for layer in plot.subplots.values()
+        if layer.hmap.last.label == "Selected"
+    )
+    np.testing.assert_array_equal(ring["left"], here["left"])
+
+
 def test_a_cell_without_a_reading_is_grey(forecast):
     dark = forecast.copy(deep=True)
     dark["target"].values[-1, 0, 2, 3] = np.nan
@@ -101,7 +122,12 @@ def test_a_simulated_grid_lies_nowhere(forecast):
 
 
 @pytest.mark.parametrize(
-    ("latitude", "has_bar"), [(LATITUDE, True), (np.arange(15.0, 77.5, 2.5), False)]
+    ("latitude", "has_bar"),
+    [
+        (LATITUDE, True),
+        (np.arange(15.0, 77.5, 2.5), False),
+        (np.arange(-75.0, 77.5, 2.5), False),  # the same north and south, but not between
+    ],
 )
 def test_a_scale_bar_is_drawn_only_where_it_holds_for_the_whole_map(latitude, has_bar):
     # Mercator stretches by 1 / cos(latitude): 1.2 at most from 21 to 36 degrees, 4 from 14 to 76.
