@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import shapely
 import xarray as xr
-from builders import build_alignment, build_dataset, build_forecast, build_grid
+from builders import (
+    build_alignment,
+    build_dataset,
+    build_forecast,
+    build_grid,
+    build_scores,
+)
 
 import stviz
 from sttrans_core.grid import as_grid, as_nodes
 from stviz.alignment_map import update_alignment_map
 from stviz.figures import LiveFigure
 from stviz.geography import to_mercator
+from stviz.labels import describe_lead
 from stviz.places import prepare_places
 from stviz.theme import THEMES, color_scale
 
@@ -332,3 +339,33 @@ def test_both_themes(forecast, alignment, grid, city, theme):
         stviz.plot_base_map(dataset, zones=zones, theme=theme),
     ):
         assert hv.render(overlay, backend="bokeh").border_fill_color == THEMES[theme].paper
+
+
+def test_scores_of_hourly_data_are_by_hours():
+    scores = build_scores(num_horizon=4)
+    scores = scores.assign_coords(lead_minutes=360.0 * scores["horizon"])
+    table = stviz.scores_table(scores, minutes=(360, 1440))
+    assert list(table) == ["6 h", "24 h", "mean of 4 steps"]
+    figure = hv.render(stviz.plot_scores(scores), backend="bokeh")
+    assert figure.xaxis[0].axis_label == "lead time (h)"
+
+
+def test_a_correlation_has_no_unit_and_is_better_when_higher():
+    scores = build_scores().assign(acc=1 - build_scores()["mae"] / 10)
+    assert title_of(stviz.plot_scores(scores, metric="acc")) == (
+        "ACC by lead time, higher is better"
+    )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "step", "text"),
+    [
+        ((60, None), 5, "60 min ahead"),  # as traffic is told
+        ((60, None), 60, "1 h ahead"),
+        ((60, 180), 60, "1\N{EN DASH}3 h ahead"),
+        ((30, 90), 30, "30\N{EN DASH}90 min ahead"),
+        ((360, None), 30, "6 h ahead"),
+    ],
+)
+def test_leads_are_told_in_the_unit_of_the_data(minutes, step, text):
+    assert describe_lead(*minutes, step_minutes=step) == text
