@@ -139,7 +139,7 @@ def _draw_cities(bounds: Bounds, colors: Theme) -> hv.Labels:
 
 def _draw_scale(bounds: Bounds, places: pd.DataFrame, colors: Theme) -> list[hv.Element]:
     west, south, east, north = bounds
-    shrink = np.cos(np.radians([south, north]))
+    shrink = np.cos(np.radians([south, north, np.clip(0.0, south, north)]))
     if shrink.max() > SCALE_CHANGE * shrink.min():
         return []
     metres_per_degree = 111_195.0 * np.cos(np.radians((south + north) / 2))

@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 import shapely
 import xarray as xr
-from builders import build_alignment, build_dataset, build_forecast, build_grid
+from builders import (
+    build_alignment,
+    build_dataset,
+    build_forecast,
+    build_grid,
+    build_scores,
+)
 
 import stviz
 from sttrans_core.grid import as_grid, as_nodes
 from stviz.alignment_map import update_alignment_map
 from stviz.figures import LiveFigure
+from stviz.geography import to_mercator
+from stviz.labels import describe_lead
 from stviz.places import prepare_places
 from stviz.theme import THEMES, color_scale
 
@@ -85,6 +93,26 @@ def test_nodes_of_a_grid_are_drawn_as_its_cells(forecast):
     np.testing.assert_allclose(values, error, rtol=1e-6)
 
 
+def test_another_cell_is_selected_in_place_by_a_tap(grid, forecast):
+    overlay = stviz.plot_forecast_map(forecast, selected="27.5N 90W", width=None)
+    places = overlay.Rectangles.Cells.data
+    live = LiveFigure(overlay)
+    plot = render(overlay)
+    # 30.4 N 86.1 W lies in the cell around 30 N 85 W, which reaches to 86.25 W.
+    x, y = to_mercator(-86.1, 30.4)
+    tapped = stviz.node_at(grid, x=float(x), y=float(y))
+    assert tapped == "30N 85W"
+    here = places[places["node"] == tapped]
+    for label in ("Selected", "Selected names"):
+        live.fill(label, {name: here[name].to_numpy() for name in here})
+    ring = next(
+        layer.handles["source"].data
+        for layer in plot.subplots.values()
+        if layer.hmap.last.label == "Selected"
+    )
+    np.testing.assert_array_equal(ring["left"], here["left"])
+
+
 def test_a_cell_without_a_reading_is_grey(forecast):
     dark = forecast.copy(deep=True)
     dark["target"].values[-1, 0, 2, 3] = np.nan
@@ -101,7 +129,12 @@ def test_a_simulated_grid_lies_nowhere(forecast):
 
 
 @pytest.mark.parametrize(
-    ("latitude", "has_bar"), [(LATITUDE, True), (np.arange(15.0, 77.5, 2.5), False)]
+    ("latitude", "has_bar"),
+    [
+        (LATITUDE, True),
+        (np.arange(15.0, 77.5, 2.5), False),
+        (np.arange(-75.0, 77.5, 2.5), False),  # the same north and south, but not between
+    ],
 )
 def test_a_scale_bar_is_drawn_only_where_it_holds_for_the_whole_map(latitude, has_bar):
     # Mercator stretches by 1 / cos(latitude): 1.2 at most from 21 to 36 degrees, 4 from 14 to 76.
@@ -306,3 +339,33 @@ def test_both_themes(forecast, alignment, grid, city, theme):
         stviz.plot_base_map(dataset, zones=zones, theme=theme),
     ):
         assert hv.render(overlay, backend="bokeh").border_fill_color == THEMES[theme].paper
+
+
+def test_scores_of_hourly_data_are_by_hours():
+    scores = build_scores(num_horizon=4)
+    scores = scores.assign_coords(lead_minutes=360.0 * scores["horizon"])
+    table = stviz.scores_table(scores, minutes=(360, 1440))
+    assert list(table) == ["6 h", "24 h", "mean of 4 steps"]
+    figure = hv.render(stviz.plot_scores(scores), backend="bokeh")
+    assert figure.xaxis[0].axis_label == "lead time (h)"
+
+
+def test_a_correlation_has_no_unit_and_is_better_when_higher():
+    scores = build_scores().assign(acc=1 - build_scores()["mae"] / 10)
+    assert title_of(stviz.plot_scores(scores, metric="acc")) == (
+        "ACC by lead time, higher is better"
+    )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "step", "text"),
+    [
+        ((60, None), 5, "60 min ahead"),  # as traffic is told
+        ((60, None), 60, "1 h ahead"),
+        ((60, 180), 60, "1\N{EN DASH}3 h ahead"),
+        ((30, 90), 30, "30\N{EN DASH}90 min ahead"),
+        ((360, None), 30, "6 h ahead"),
+    ],
+)
+def test_leads_are_told_in_the_unit_of_the_data(minutes, step, text):
+    assert describe_lead(*minutes, step_minutes=step) == text
