@@ -65,10 +65,6 @@ def test_a_frame_may_cross_the_date_line():
     assert sizes[0] == pytest.approx(sizes[1], rel=1e-6)
 
 
-def test_a_frame_far_from_the_states_holds_none_of_them():
-    assert len(load_basemap((59.0, 60.0, 60.0, 61.0), layer="states")) == 0
-
-
 def test_bad_frames_and_layers_are_refused():
     with pytest.raises(ValueError, match=r"bounds must run from west to east .*; got .*\. Pass"):
         load_basemap((10, 0, -10, 5))
