@@ -97,7 +97,8 @@ class Explorer:
         return self.page.evaluate(MODELS)
 
     def looked_at(self, node: str) -> bool:
-        return any(f"for {node} looked at" in title for title in self.titles())
+        # Titles are wrapped at the width of their pane.
+        return any(f"for {node} looked at" in " ".join(title.split()) for title in self.titles())
 
     def tap(self, node: str) -> None:
         before, spot = None, self.page.evaluate(SENSORS)[node]

@@ -46,7 +46,8 @@ look()
 PREPARE = """() => {
   const models = Array.from(Bokeh.documents[0]._all_models.values())
   const figure = (words) => models.find(
-    m => m.type === 'Figure' && m.title.text.includes(words) && Bokeh.index.find_one_by_id(m.id))
+    m => m.type === 'Figure' && m.title.text.replace(/\\s+/g, ' ').includes(words)
+      && Bokeh.index.find_one_by_id(m.id))  // titles are wrapped
   const map = figure(' speed '), series = figure('Speed at '), alignment = figure('looked at')
   const sensors = map.renderers.find(r => r.data_source?.data.forecast).data_source.data
   const names = map.renderers.filter(r => r.glyph?.type === 'Text').map(r => r.data_source)
