@@ -138,3 +138,8 @@ def test_the_published_last_value_numbers_of_metr_la(real_data):
     honest = scores.sel(model="last observed value")
     assert (honest["mae"] < scores.sel(model="last value")["mae"]).all()
     assert time.process_time() - began < 30
+
+
+def test_a_baseline_that_nobody_knows_is_refused(series):
+    with pytest.raises(ValueError, match=r"first must name baselines out of .*; got 'prophet'\. C"):
+        evaluate_baselines(series, first=["prophet"])
