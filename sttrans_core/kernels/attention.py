@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from sttrans_core.kernels.compiling import compiled
+from sttrans_core.kernels.compiling import Kernel, compiled
 from sttrans_core.kernels.vectors import dot, exp, full, load, store, total
 
 __all__ = ["attend", "attend_back"]
@@ -60,12 +60,12 @@ def _attend(
 
 @compiled()
 def _attend_back(
-    first, end, part, dims, relation_dims, value_dims, history, order, gradient, query, key, value,
+    first, end, dims, relation_dims, value_dims, history, order, gradient, query, key, value,
     coefficient, feature, source, relation, weight, of_query, of_key, of_value, of_coefficient,
     of_feature,
 ):  # fmt: skip
     # As above; an item is one head of one window, whose gradients no other item touches. Those of
-    # the features, which all share, are summed by part: (part, relations*T, r).
+    # the features, which all share, come to the first of `of_feature`: (parts, relations*T, r).
     num_segments, num_heads = query.shape[2:4]
     topk = source.shape[3]
     of_weight = np.zeros(topk, query.dtype)
@@ -98,7 +98,7 @@ def _attend_back(
                         store(of_key, at, load(of_key, at, dims) + change * asked)
                         feature_at = load(feature, (pair, 0), relation_dims)
                         of_relative = of_relative + change * feature_at
-                        at = (part, pair, 0)
+                        at = (0, pair, 0)
                         of_pair = load(of_feature, at, relation_dims) + change * relative
                         store(of_feature, at, of_pair)
                     store(of_query, (b, q, s, h, 0), of_asked)
@@ -106,11 +106,10 @@ def _attend_back(
 
 
 @compiled(parallel=True)
-def attend(
+def _attend_in_threads(
     parts, count, dims, relation_dims, value_dims, history, order, query, key, value, coefficient,
     feature, source, relation, weight, output,
-) -> None:  # fmt: skip
-    """Take the softmax over kept sources and the weighted mean of their values."""
+):  # fmt: skip
     for part in prange(parts):
         _attend(
             count * part // parts, count * (part + 1) // parts,
@@ -120,16 +119,22 @@ def attend(
 
 
 @compiled(parallel=True)
-def attend_back(
+def _attend_back_in_threads(
     parts, count, dims, relation_dims, value_dims, history, order, gradient, query, key, value,
     coefficient, feature, source, relation, weight, of_query, of_key, of_value, of_coefficient,
     of_feature,
-) -> None:  # fmt: skip
-    """Send the gradient of the weighted mean back to what it was made of."""
+):  # fmt: skip
     for part in prange(parts):
         _attend_back(
-            count * part // parts, count * (part + 1) // parts, part,
+            count * part // parts, count * (part + 1) // parts,
             dims, relation_dims, value_dims, history, order,
             gradient, query, key, value, coefficient, feature, source, relation, weight,
-            of_query, of_key, of_value, of_coefficient, of_feature,
+            of_query, of_key, of_value, of_coefficient, of_feature[part:],
         )  # fmt: skip
+
+
+attend = Kernel(_attend, _attend_in_threads)
+"""Take the softmax over kept sources and the weighted mean of their values."""
+
+attend_back = Kernel(_attend_back, _attend_back_in_threads)
+"""Send the gradient of the weighted mean back to what it was made of."""

@@ -7,14 +7,14 @@ on plain arrays and on a range of items, so that threads share the work without 
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import torch
 from numba.core import config
 from torch import Tensor
 
-__all__ = ["compiled", "lengths", "run"]
+__all__ = ["Kernel", "compiled", "lengths", "run"]
 
 # The threads of OpenMP take over within microseconds and may be called from any thread.
 config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
@@ -42,19 +42,35 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
     return lambda function: numba.njit(**how)(inspect.unwrap(function))
 
 
-def run(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
+class Kernel(NamedTuple):
+    """A loop over items, compiled for one thread and for several: only what is called takes time.
+
+    Args:
+        alone: A function of (first item, end, ...).
+        in_threads: The same of (parts, items, ...), for so many threads.
+    """
+
+    alone: Callable[..., None]
+    in_threads: Callable[..., None]
+
+
+def run(kernel: Kernel, count: int, *arguments: Any) -> None:
     """Call a kernel for all items, a range of them in each of PyTorch's threads.
 
     Args:
-        kernel: A parallel function of (parts, items, ...).
+        kernel: The loop.
         count: Number of items.
         arguments: Tensors, which it may write to, and numbers.
     """
-    parts = max(1, min(torch.get_num_threads(), _AT_MOST, count))
+    threads = min(torch.get_num_threads(), _AT_MOST)
     arrays = [each.detach().numpy() if isinstance(each, Tensor) else each for each in arguments]
+    if threads == 1:
+        kernel.alone(0, count, *arrays)
+        return
+    parts = max(1, min(threads, count))
     with _ONE_AT_A_TIME:
         numba.set_num_threads(parts)
-        kernel(parts, count, *arrays)
+        kernel.in_threads(parts, count, *arrays)
 
 
 def lengths(*sizes: int) -> tuple[tuple[int, ...], ...]:

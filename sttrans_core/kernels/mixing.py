@@ -2,7 +2,7 @@
 
 from numba import prange
 
-from sttrans_core.kernels.compiling import compiled
+from sttrans_core.kernels.compiling import Kernel, compiled
 from sttrans_core.kernels.vectors import dot, exp, full, larger, load, store
 
 __all__ = ["mix", "mix_back"]
@@ -46,16 +46,21 @@ def _mix_back(first, end, heads, dims, gradient, bases, share, of_bases, of_mixi
 
 
 @compiled(parallel=True)
-def mix(parts, count, heads, dims, bases, mixing, share, mixed) -> None:
-    """Take the softmax over the bases and the weighted mean of what they say."""
+def _mix_in_threads(parts, count, heads, dims, bases, mixing, share, mixed):
     for part in prange(parts):
         first, end = count * part // parts, count * (part + 1) // parts
         _mix(first, end, heads, dims, bases, mixing, share, mixed)
 
 
 @compiled(parallel=True)
-def mix_back(parts, count, heads, dims, gradient, bases, share, of_bases, of_mixing) -> None:
-    """Send the gradient of the weighted means back to the bases and their mixing."""
+def _mix_back_in_threads(parts, count, heads, dims, gradient, bases, share, of_bases, of_mixing):
     for part in prange(parts):
         first, end = count * part // parts, count * (part + 1) // parts
         _mix_back(first, end, heads, dims, gradient, bases, share, of_bases, of_mixing)
+
+
+mix = Kernel(_mix, _mix_in_threads)
+"""Take the softmax over the bases and the weighted mean of what they say."""
+
+mix_back = Kernel(_mix_back, _mix_back_in_threads)
+"""Send the gradient of the weighted means back to the bases and their mixing."""

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import prange
 
-from sttrans_core.kernels.compiling import compiled
+from sttrans_core.kernels.compiling import Kernel, compiled
 from sttrans_core.kernels.vectors import dot, exp, full, largest, load, store, total
 
 __all__ = ["attend", "attend_back"]
@@ -44,11 +44,12 @@ def _attend(first, end, near, dims, tokens, seen, neighbours, bias, weight, mixe
 
 @compiled()
 def _attend_back(first, end, near, dims, gradient, tokens, neighbours, weight, of_score, of_tokens):
+    # An item is a window: its nodes meet in the gradients of their neighbours.
     of_weight = np.zeros((1, len(near)), tokens.dtype)
     zero = of_weight[0, 0]
     of_weight[0, 0] = 1 / math.sqrt(len(dims))
     scale = of_weight[0, 0]  # of the type of the tokens
-    for m in range(first, end):
+    for m in range(first * len(neighbours), end * len(neighbours)):
         n = m % len(neighbours)
         window = m - n
         for t in range(tokens.shape[1]):
@@ -72,22 +73,25 @@ def _attend_back(first, end, near, dims, gradient, tokens, neighbours, weight, o
 
 
 @compiled(parallel=True)
-def attend(parts, count, near, dims, tokens, seen, neighbours, bias, weight, mixed) -> None:
-    """Take the softmax over the near nodes of each node and the weighted mean of their values."""
+def _attend_in_threads(parts, count, near, dims, tokens, seen, neighbours, bias, weight, mixed):
     for part in prange(parts):
         first, end = count * part // parts, count * (part + 1) // parts
         _attend(first, end, near, dims, tokens, seen, neighbours, bias, weight, mixed)
 
 
 @compiled(parallel=True)
-def attend_back(
+def _attend_back_in_threads(
     parts, count, near, dims, gradient, tokens, neighbours, weight, of_score, of_tokens
-) -> None:
-    """Send the gradient of the weighted means back: windows are shared out, since nodes meet."""
+):
     for part in prange(parts):
         first, end = count * part // parts, count * (part + 1) // parts
-        nodes = len(neighbours)
         _attend_back(
-            first * nodes, end * nodes, near, dims, gradient, tokens, neighbours, weight,
-            of_score, of_tokens,
-        )  # fmt: skip
+            first, end, near, dims, gradient, tokens, neighbours, weight, of_score, of_tokens
+        )
+
+
+attend = Kernel(_attend, _attend_in_threads)
+"""Take the softmax over the near nodes of each node and the weighted mean of their values."""
+
+attend_back = Kernel(_attend_back, _attend_back_in_threads)
+"""Send the gradient of the weighted means back; an item is a window."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from sttrans_core.kernels.compiling import compiled
+from sttrans_core.kernels.compiling import Kernel, compiled
 from sttrans_core.kernels.vectors import (
     TILE,
     count_above,
@@ -245,13 +245,16 @@ def _keep_best(
 
 
 @compiled(parallel=True)
-def keep_best(
+def _keep_best_in_threads(
     parts, count, pieces, query, key, observed, coefficient, feature, closed, members, nodes,
     relation, piece, source, source_relation,
-) -> None:  # fmt: skip
-    """Keep the best sources of every query, in descending order; -1 fills up."""
+):  # fmt: skip
     for part in prange(parts):
         _keep_best(
             count * part // parts, count * (part + 1) // parts, pieces, query, key, observed,
             coefficient, feature, closed, members, nodes, relation, piece, source, source_relation,
         )  # fmt: skip
+
+
+keep_best = Kernel(_keep_best, _keep_best_in_threads)
+"""Keep the best sources of every query, in descending order; -1 fills up."""

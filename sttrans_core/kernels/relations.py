@@ -4,7 +4,7 @@ import math
 
 from numba import prange
 
-from sttrans_core.kernels.compiling import compiled
+from sttrans_core.kernels.compiling import Kernel, compiled
 from sttrans_core.kernels.vectors import count_above, load
 
 __all__ = ["classify", "look_up"]
@@ -57,11 +57,10 @@ def _classify(
 
 
 @compiled(parallel=True)
-def classify(
+def _classify_in_threads(
     parts, count, targets, nodes, place, unit, edges, rings, ways, road_first, road_to,
     road_relation, relation,
-) -> None:  # fmt: skip
-    """Give the relation class of each member of a group and each of the group's candidates."""
+):  # fmt: skip
     for part in prange(parts):
         _classify(
             count * part // parts, count * (part + 1) // parts,
@@ -70,13 +69,25 @@ def classify(
         )  # fmt: skip
 
 
+@compiled()
+def _look_up(first, end, targets, nodes, table, relation):
+    for item in range(first, end):
+        group, member = item // targets.shape[1], item % targets.shape[1]
+        i = max(targets[group, member], 0)
+        for c in range(nodes.shape[1]):
+            j = nodes[group, c]
+            relation[group, member, c] = table[i, j] if j >= 0 else 0
+
+
 @compiled(parallel=True)
-def look_up(parts, count, targets, nodes, table, relation) -> None:
-    """Look relation classes up in the table of all pairs."""
+def _look_up_in_threads(parts, count, targets, nodes, table, relation):
     for part in prange(parts):
-        for item in range(count * part // parts, count * (part + 1) // parts):
-            group, member = item // targets.shape[1], item % targets.shape[1]
-            i = max(targets[group, member], 0)
-            for c in range(nodes.shape[1]):
-                j = nodes[group, c]
-                relation[group, member, c] = table[i, j] if j >= 0 else 0
+        first, end = count * part // parts, count * (part + 1) // parts
+        _look_up(first, end, targets, nodes, table, relation)
+
+
+classify = Kernel(_classify, _classify_in_threads)
+"""Give the relation class of each member of a group and each of the group's candidates."""
+
+look_up = Kernel(_look_up, _look_up_in_threads)
+"""Look relation classes up in the table of all pairs."""

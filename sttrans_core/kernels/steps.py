@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import prange
 
-from sttrans_core.kernels.compiling import compiled
+from sttrans_core.kernels.compiling import Kernel, compiled
 from sttrans_core.kernels.vectors import dot, exp, full, largest, load, store, total
 
 __all__ = ["attend", "attend_back"]
@@ -71,16 +71,21 @@ def _attend_back(first, end, steps, dims, gradient, tokens, weight, of_tokens):
 
 
 @compiled(parallel=True)
-def attend(parts, count, steps, dims, tokens, seen, weight, mixed) -> None:
-    """Take the softmax over the steps of each node and the weighted mean of their values."""
+def _attend_in_threads(parts, count, steps, dims, tokens, seen, weight, mixed):
     for part in prange(parts):
         first, end = count * part // parts, count * (part + 1) // parts
         _attend(first, end, steps, dims, tokens, seen, weight, mixed)
 
 
 @compiled(parallel=True)
-def attend_back(parts, count, steps, dims, gradient, tokens, weight, of_tokens) -> None:
-    """Send the gradient of the weighted means back to the tokens."""
+def _attend_back_in_threads(parts, count, steps, dims, gradient, tokens, weight, of_tokens):
     for part in prange(parts):
         first, end = count * part // parts, count * (part + 1) // parts
         _attend_back(first, end, steps, dims, gradient, tokens, weight, of_tokens)
+
+
+attend = Kernel(_attend, _attend_in_threads)
+"""Take the softmax over the steps of each node and the weighted mean of their values."""
+
+attend_back = Kernel(_attend_back, _attend_back_in_threads)
+"""Send the gradient of the weighted means back to the tokens."""

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 from numba.core.errors import TypingError
+from small_runs import random_batch, small_config, small_model
 
 from sttrans_core.kernels import ranking, vectors
 from sttrans_core.kernels.compiling import lengths, run
@@ -273,3 +274,21 @@ def test_attention_over_near_nodes_is_a_softmax_over_what_was_observed(near):
         strict=True,
     ):
         assert torch.allclose(of_got, of_want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("screening", ["exact", "blocks"])
+def test_several_threads_compute_what_one_does(screening):
+    model = small_model(small_config(model={"screening": screening})).eval()
+    batch = random_batch(windows=2)  # fewer than threads
+    results = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            forecast = model(batch)[0]
+            parameters = [each for each in model.parameters() if each.requires_grad]
+            gradients = torch.autograd.grad(forecast.square().sum(), parameters, allow_unused=True)
+        finally:
+            torch.set_num_threads(1)
+        results.append([forecast, *(each for each in gradients if each is not None)])
+    for alone, together in zip(*results, strict=True):
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
