@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sttrans_core.alignment.position import FixedPosition, LearnedPosition
-from sttrans_core.data.windows import Batch, Scaler
+from sttrans_core.data.windows import Batch
+from sttrans_core.fitted import FittedData
 from sttrans_core.forecaster import Forecaster
 from sttrans_core.model.sttrans import DecoderLayer, STTrans
 
@@ -177,9 +178,9 @@ def plain_inputs(forecaster: Forecaster, batch: Batch) -> tuple[Tensor, ...]:
 class _Plain(nn.Module):
     """The model between plain tensors in original units."""
 
-    def __init__(self, model: STTrans, scaler: Scaler, *, has_season: bool) -> None:
+    def __init__(self, model: STTrans, data: FittedData) -> None:
         super().__init__()
-        self.model, self.scaler, self.has_season = model, scaler, has_season
+        self.model, self.data = model, data
 
     def forward(
         self,
@@ -190,7 +191,7 @@ class _Plain(nn.Module):
     ) -> tuple[Tensor, ...]:
         values, observed = self._scaled(readings)
         rest = list(more)
-        year_share = rest.pop(0) if self.has_season else time_of_day.to(readings.dtype)
+        year_share = rest.pop(0) if self.data.has_season else time_of_day.to(readings.dtype)
         earlier = None
         if rest:
             days, seen = self._scaled(rest.pop())
@@ -200,12 +201,12 @@ class _Plain(nn.Module):
             need_alignment=self.model.selection.topk is not None,
         )
         sources = [(each.node, each.step, each.weight) for each in alignments[-1:]]
-        return self.scaler.inverse(forecast[..., 0]), *sum(sources, ())
+        return self.data.in_units(forecast[..., 0]), *sum(sources, ())
 
     def _scaled(self, readings: Tensor) -> tuple[Tensor, Tensor]:
         """Give z-scores, 0 where missing, and which readings are there."""
         observed = torch.isfinite(readings)
-        return self.scaler.transform(readings).masked_fill(~observed, 0.0), observed
+        return self.data.scaler.transform(readings).masked_fill(~observed, 0.0), observed
 
 
 @torch.no_grad()
@@ -215,7 +216,7 @@ def _trace(forecaster: Forecaster) -> torch.export.ExportedProgram:
     for layer in model.decoder:
         if isinstance(layer, DecoderLayer) and layer.alignment is not None:
             _fix_features(layer.alignment.position, model.geometry.classes)
-    plain = _Plain(model, forecaster.data.scaler, has_season=forecaster.data.has_season)
+    plain = _Plain(model, forecaster.data)
     inputs = _empty_inputs(forecaster)
     plain(*inputs)  # groups of the geometry are found when they are first asked for
     batch = {0: torch.export.Dim("batch", min=1)}
@@ -254,7 +255,17 @@ def _describe(forecaster: Forecaster) -> dict[str, Any]:
     """Give what a user of the file must know."""
     data, config = forecaster.data, forecaster.config
     num_outputs = 1 if forecaster.model.selection.topk is None else len(_OUTPUTS)
-    known = ("title", "source", "licence", "citation", "quantity", "units", "interval", "synthetic")
+    known = (
+        "title",
+        "source",
+        "licence",
+        "citation",
+        "quantity",
+        "units",
+        "valid_min",
+        "interval",
+        "synthetic",
+    )
     earlier = [f"{days} days before the step" for days in config.data.lag_days]
     if config.data.usual_weeks:
         earlier.append(f"mean of what was observed 1 to {config.data.usual_weeks} weeks before")

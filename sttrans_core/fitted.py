@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -203,6 +204,14 @@ class FittedData:
             device=device,
         )
 
+    def in_units(self, forecast: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Give forecasts in original units, none below what the quantity can be (`valid_min`).
+
+        Args:
+            forecast: Z-scores of the model.
+        """
+        return self.scaler.inverse(forecast).clamp_min(self.attrs.get("valid_min", -math.inf))
+
     def node_weight(self) -> Float[Tensor, " node"] | None:
         """Give what each cell of a grid counts for: its area, 1 on average; None without a grid."""
         if not self.is_grid:
@@ -238,7 +247,8 @@ class FittedData:
                 f"{self.longitude[moved[0]]:.4f}. Correct the coordinates, or train on it."
             )
         for name, value in (("interval", interval_of(dataset)), ("units", dataset.attrs["units"])):
-            expected = _interval_of_attrs(self.attrs) if name == "interval" else self.attrs["units"]
+            trained_on = xr.Dataset(attrs=self.attrs)
+            expected = interval_of(trained_on) if name == "interval" else self.attrs["units"]
             if value != expected:
                 raise RunError(
                     f"The dataset must have the run's {name} ({expected}); got {value}. "
@@ -357,11 +367,6 @@ def _downstream(dataset: xr.Dataset) -> list[list[int]]:
     if "adjacency" not in dataset:
         return []
     return downstream_pairs(dataset["adjacency"].values).tolist()
-
-
-def _interval_of_attrs(attrs: dict[str, Any]) -> pd.Timedelta:
-    """Give the interval that attributes state."""
-    return interval_of(xr.Dataset(attrs=attrs))
 
 
 def _check_validation(dataset: xr.Dataset, config: ExperimentConfig, split: Split) -> None:

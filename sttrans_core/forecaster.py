@@ -105,7 +105,7 @@ class Forecaster:
             query_nodes: Nodes to forecast; all where it is None.
         """
         forecast = forecast_of(self.model, batch, query_nodes=query_nodes)
-        return self.data.scaler.inverse(forecast.float())
+        return self.data.in_units(forecast.float())
 
     def forecast(
         self, dataset: xr.Dataset, times: Sequence[Any] | np.ndarray | None = None

@@ -6,7 +6,7 @@ import xarray as xr
 from sttrans_core.alignment import Alignment, Selection
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.schema import check_alignment, check_forecast, interval_of
-from sttrans_core.slabs import read_steps, slabs
+from sttrans_core.slabs import read_steps
 
 __all__ = ["label_alignment", "label_forecast"]
 
@@ -51,9 +51,7 @@ def label_forecast(
     target = np.where(inside.reshape(*inside.shape, *[1] * (target.ndim - 2)), target, np.nan)
     half = np.full(values.shape[1:], np.nan, dtype=np.float32) if bands is None else bands
     lower = values - half
-    # Speeds and counts are never negative, so no band needs to reach below 0.
-    if (lower < 0).any() and not any((slab < 0).any() for slab in slabs(series)):
-        lower = np.maximum(lower, np.minimum(values, 0.0))
+    lower = np.maximum(lower, np.minimum(values, dataset.attrs.get("valid_min", -np.inf)))
     minutes = interval_of(dataset).total_seconds() / 60
     forecast = xr.Dataset(
         {

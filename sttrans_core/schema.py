@@ -69,7 +69,9 @@ def check_dataset(dataset: xr.Dataset) -> xr.Dataset:
     value; strictly increasing times at a constant interval; unique text ids; `latitude` and
     `longitude` in degrees per node; the attributes of `DATASET_ATTRS`. Where several things are
     forecast at once, `target(time, node, channel)` with unique texts in `channel`. Further
-    readings, known up to the forecast origin only, in `covariates(time, node, covariate)`.
+    readings, known up to the forecast origin only, in `covariates(time, node, covariate)`. The
+    attribute `valid_min`, where there is one, is the lowest value that can be (0 for counts and
+    speeds): no forecast lies below it.
 
     On a grid, `latitude, longitude` stand in place of `node`: ascending, evenly spaced degrees.
 
@@ -136,6 +138,13 @@ def check_labels(dataset: xr.Dataset) -> None:
         f"A dataset must carry the attributes {', '.join(DATASET_ATTRS)}",
         f"none for {', '.join(missing)}",
         "Set dataset.attrs.",
+    )
+    lowest = dataset.attrs.get("valid_min", 0.0)
+    _require(
+        isinstance(lowest, (int, float, np.number)) and bool(np.isfinite(lowest)),
+        "The attribute 'valid_min' must be a finite number",
+        repr(lowest),
+        "Set the lowest value that can be, such as 0, or take the attribute away.",
     )
     _check_time(dataset)
     if is_grid(dataset):

@@ -117,6 +117,7 @@ def load_beijing_air(path: Path) -> xr.Dataset:
             f"{together.index[0]:%Y-%m-%d} to {together.index[-1]:%Y-%m-%d}",
             "units": "ug/m3",
             "quantity": "PM2.5",
+            "valid_min": 0.0,
             "source": "Beijing Municipal Environmental Monitoring Center and China Meteorological "
             "Administration, through the UCI Machine Learning Repository",
             "licence": "CC BY 4.0",

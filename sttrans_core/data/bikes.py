@@ -80,6 +80,7 @@ def load_nyc_bike(path: Path) -> xr.Dataset:
             "title": "NYC bikes, arrivals and departures on a 16 x 8 grid",
             "units": "trips",
             "quantity": "flow",
+            "valid_min": 0.0,
             "source": "Citi Bike trip histories, through the NYCBike1 benchmark",
             "licence": "data licence of Citi Bike; not redistributed with this package",
             "citation": "J. Zhang, Y. Zheng, D. Qi: Deep Spatio-Temporal Residual Networks for "

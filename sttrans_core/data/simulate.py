@@ -96,6 +96,7 @@ def simulate_freeway(
             "units": "mph",
             "interval": f"{INTERVAL_MINUTES}min",
             "quantity": "speed",
+            "valid_min": 0.0,
             "title": f"Simulated freeway, {num_sensors} sensors",
             "source": f"cell transmission model, seed {seed}",
             "licence": "BSD-3-Clause",

@@ -1,5 +1,6 @@
 """Anyone's own sensors: a table of readings and a table of places, as a labelled dataset."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ def from_table(
     value: str | None = None,
     units: str,
     quantity: str = "value",
+    valid_min: float | None = None,
     interval: str | None = None,
     missing: int | float | str | Sequence[int | float | str] | None = None,
     title: str = "Own sensors",
@@ -47,6 +49,8 @@ def from_table(
         value: Column of the readings, of a tidy table only.
         units: Unit of the readings, such as "mph" or "ug/m3".
         quantity: What is measured, such as "speed".
+        valid_min: Lowest value that can be; no forecast will lie below it. None takes 0 where no
+            reading is negative, and -inf sets no limit.
         interval: Time step such as "5min"; None takes the step between most rows.
         missing: Value or values that mark a missing reading, such as 0 or -999; empty cells
             always do.
@@ -60,7 +64,7 @@ def from_table(
     Raises:
         ValueError: A column is not found, a reading is not a number, a sensor has no location,
             times are unsorted, doubled or not a whole number of intervals apart, a sensor has two
-            readings at one time, or `units` is empty.
+            readings at one time, a reading is below `valid_min`, or `units` is empty.
         FileNotFoundError: There is no such file.
 
     Example:
@@ -93,6 +97,14 @@ def from_table(
     else:
         frame = _spread(frame, times, node=node, value=value, missing=missing, where=where)
     frame = numeric_frame(frame.set_axis(id_text(frame.columns), axis=1), where=where)
+    lowest = -math.inf if valid_min is None else valid_min
+    if valid_min is None and not (frame.to_numpy() < 0).any():
+        lowest = 0.0
+    if num_below := int((frame.to_numpy() < lowest).sum()):
+        raise ValueError(
+            f"Readings of {where} must be no lower than valid_min ({lowest:g}); got {num_below} "
+            "below it. Name their mark in missing=..., or pass a lower valid_min."
+        )
     return build_dataset(
         frame,
         join_locations(list(frame.columns), known, where="the locations"),
@@ -104,6 +116,7 @@ def from_table(
             "source": source,
             "licence": licence,
             "synthetic": 0,
+            **({"valid_min": float(lowest)} if lowest > -math.inf else {}),
         },
         notes=[] if times.tz is None else ["Times are UTC."],
         where=where,

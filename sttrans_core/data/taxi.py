@@ -208,6 +208,7 @@ def _label(
             f"{demand.time[0]:%Y-%m-%d} to {demand.time[-1]:%Y-%m-%d}",
             "units": "trips",
             "quantity": what,
+            "valid_min": 0.0,
             "source": "NYC Taxi and Limousine Commission, trip records",
             "licence": "terms of the owner, NYC TLC; not redistributed with this package",
             "synthetic": 0,

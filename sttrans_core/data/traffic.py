@@ -165,6 +165,7 @@ def load_traffic(
             "title": f"{series.title}, {_span(frame)}",
             "units": series.units,
             "quantity": series.quantity,
+            "valid_min": 0.0,
             "source": series.source,
             "licence": series.licence,
             "citation": series.citation,

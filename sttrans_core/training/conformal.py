@@ -49,7 +49,7 @@ def conformal_bands(
             return None
         batch = windows.batch(starts[first : first + batch_size])
         forecast = forecast_of(model, batch)
-        residuals.append((fitted.scaler.inverse(forecast.float()) - batch.target).abs().cpu())
+        residuals.append((fitted.in_units(forecast.float()) - batch.target).abs().cpu())
     residual = torch.cat(residuals)  # (windows, P, N, C)
     num_channels = residual.shape[-1]
     residual = residual.flatten(2)

@@ -294,7 +294,7 @@ class _Trainer:
             batch = self.windows.batch(mine[first : first + size])
             with self.fabric.autocast():
                 forecast = forecast_of(model, batch)
-            sums.update(self.fitted.scaler.inverse(forecast.float()), batch.target)
+            sums.update(self.fitted.in_units(forecast.float()), batch.target)
             self._report()
         if sharers > 1:
             sums.reduce(self.processes.add_up)

@@ -201,18 +201,17 @@ def test_a_run_from_a_store_is_the_run_from_memory(trained, series, stored, tmp_
     assert not slabs.is_in_memory(stored["target"])
 
 
-def test_bands_around_zero_stay_above_it_where_all_readings_do(trained, tmp_path, series):
+@pytest.mark.parametrize("attrs", [{}, {"valid_min": 0.0}])
+def test_bands_end_at_the_lowest_value_that_a_store_names(trained, tmp_path, series, attrs):
     low = series.assign(target=series["target"] - series["target"].min())
-    for name, shift, floor in (("low", 0, True), ("negative", 1, False)):
-        dataset = (low - shift).assign_attrs(series.attrs)
-        wide = Forecaster(
-            model=trained.model, config=trained.config, data=trained.data,
-            bands=torch.full_like(trained.bands, 99.0),
-        )  # fmt: skip
-        stored = load_dataset(_save(dataset, tmp_path / f"{name}.zarr"))
-        forecast = wide.forecast(stored)
-        assert forecast.identical(wide.forecast(dataset))
-        assert bool((forecast["lower"] >= 0).all()) == floor
+    dataset = low.assign_attrs({**series.attrs, **attrs})
+    wide = Forecaster(
+        model=trained.model, config=trained.config, data=trained.data,
+        bands=torch.full_like(trained.bands, 99.0),
+    )  # fmt: skip
+    forecast = wide.forecast(load_dataset(_save(dataset, tmp_path / "low.zarr")))
+    assert forecast.identical(wide.forecast(dataset))
+    assert bool((forecast["lower"] >= 0).all()) == bool(attrs)
 
 
 def test_memory_is_bounded_and_flat(tmp_path, monkeypatch):

@@ -83,6 +83,23 @@ def test_marks_of_missing_readings(missing: float | list[float] | None, expected
     np.testing.assert_array_equal(wide["target"], tidy["target"])
 
 
+@pytest.mark.parametrize(
+    ("shift", "valid_min", "expected"),
+    [(0, None, 0.0), (-1, None, None), (0, -5.0, -5.0), (0, -np.inf, None)],
+)
+def test_readings_that_are_never_negative_set_the_lowest_value(shift, valid_min, expected) -> None:
+    dataset = from_table(_wide() + shift, PLACES, units="km/h", valid_min=valid_min)
+    assert dataset.attrs.get("valid_min") == expected
+
+
+def test_readings_below_the_lowest_value_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no lower than valid_min \(2\); got 2 below it. Name"):
+        from_table(_wide(), PLACES, units="km/h", valid_min=2)
+    dataset = from_table(_wide(), PLACES, units="km/h").assign_attrs(valid_min="zero")
+    with pytest.raises(ValueError, match="'valid_min' must be a finite number; got 'zero'"):
+        check_dataset(dataset)
+
+
 def test_text_marks_of_missing_readings() -> None:
     table = _wide().astype(object)
     table.iloc[0, 0] = "-"

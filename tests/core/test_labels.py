@@ -1,11 +1,14 @@
 """Labels of forecasts and alignments: names, times, places, and files that keep them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from small_runs import HISTORY, HORIZON, NODES, SEGMENTS
 
+from sttrans_core.forecaster import Forecaster
 from sttrans_core.schema import check_alignment, check_forecast
 
 
@@ -47,6 +50,21 @@ def test_the_band_holds_the_forecast(forecast):
     assert (forecast["lower"] < forecast["forecast"]).all()
     middle = (forecast["lower"] + forecast["upper"]) / 2
     assert np.allclose(middle, forecast["forecast"], atol=1e-4)
+
+
+def test_nothing_is_forecast_below_what_can_be(forecast, series, trained):
+    bounded = Forecaster(
+        model=trained.model,
+        config=trained.config,
+        data=replace(trained.data, attrs={**trained.data.attrs, "valid_min": 50.0}),
+        bands=trained.bands,
+        device="cpu",
+    ).forecast(series.assign_attrs(valid_min=50.0), forecast["time"].values)
+    assert 0 < (forecast["forecast"] < 50).mean() < 1
+    xr.testing.assert_equal(bounded["forecast"], forecast["forecast"].clip(50))
+    assert (bounded["lower"] >= 50).all()
+    is_above = forecast["forecast"] > 50
+    xr.testing.assert_allclose(bounded["upper"].where(is_above), forecast["upper"].where(is_above))
 
 
 def test_an_alignment_keeps_its_contract(alignment, trained):
