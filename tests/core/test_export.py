@@ -122,6 +122,19 @@ def test_onnx_is_equal(starts, exported, trained, series):
     check_equal(outputs, trained, series, starts)
 
 
+def test_an_exported_model_keeps_to_the_lowest_value(trained, series, tmp_path):
+    data = dataclasses.replace(trained.data, attrs={**trained.data.attrs, "valid_min": 50.0})
+    bounded = Forecaster(
+        model=trained.model, config=trained.config, data=data, bands=trained.bands, device="cpu"
+    )
+    export_forecaster(bounded, tmp_path / "model.pt2")
+    inputs = [torch.from_numpy(each) for each in plain_inputs(series, [0, 50])]
+    with torch.no_grad():
+        outputs = torch.export.load(tmp_path / "model.pt2").module()(*inputs)
+    assert outputs[0].min() == 50
+    check_equal(outputs, bounded, series, [0, 50])
+
+
 def test_int8_is_near_and_smaller(exported, trained, series):
     starts = list(range(0, 150, 7))
     forecast, _ = expected(trained, series, starts)
