@@ -1,5 +1,7 @@
 """What every test runs under: shape checks on, one thread, fixed seeds, an offline machine.
 
+Tests run in two processes, file by file (`-n 0`: in this one, for a debugger).
+
 `STTRANS_NO_TYPECHECK=1` turns the shape and type checks off (they break `torch.compile`);
 `STTRANS_TEST_NETWORK=1` lets the tests marked `network` run.
 """
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from turns import Turns
 
 ROOT = Path(__file__).parents[1]
 IN_CI = bool(os.environ.get("CI"))
@@ -49,6 +52,8 @@ class NotebookOutputs:
 def pytest_configure(config: pytest.Config) -> None:
     # A hook of this file would see only what lies under tests/; a plugin sees notebooks/ too.
     config.pluginmanager.register(NotebookOutputs())
+    if worker := getattr(config, "workerinput", None):
+        config.pluginmanager.register(Turns(worker))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -57,8 +62,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
         if item.get_closest_marker("network") and not os.environ.get("STTRANS_TEST_NETWORK"):
             item.add_marker(pytest.mark.skip(reason="needs the network: STTRANS_TEST_NETWORK=1"))
-    # The browser driver keeps an event loop running to the end of the session, so it comes last.
-    items.sort(key=lambda item: item.get_closest_marker("ui") is not None)
+    # The browser driver keeps an event loop running to the end of the session, so the files that
+    # use it come last, and what is timed comes when little else is left.
+    browsing = {item.path for item in items if item.get_closest_marker("ui")}
+    items.sort(key=lambda item: (item.path in browsing, bool(item.get_closest_marker("alone"))))
 
 
 @pytest.fixture(scope="session")

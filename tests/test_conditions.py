@@ -3,12 +3,16 @@
 import os
 import random
 import socket
+import threading
+import uuid
+from types import SimpleNamespace
 
 import jaxtyping
 import numpy as np
 import pytest
 import torch
 from checked_types import checked
+from turns import Turns
 
 from sttrans_core.schema import steps_per_day
 
@@ -50,3 +54,36 @@ def test_a_wrong_type_is_refused():
     assert double(2) == 4  # an int is a float to PEP 484
     with pytest.raises(Exception, match="count='2'"):
         double("2")
+
+
+def test_what_is_timed_waits_for_the_other_process_and_keeps_it_out():
+    together = {"workercount": 2, "testrunuid": uuid.uuid4().hex}
+    first, second = (Turns({**together, "workerid": f"gw{number}"}) for number in range(2))
+    events = []
+
+    def run(turns, name, *, alone=False, meanwhile=lambda: None):
+        item = SimpleNamespace(get_closest_marker=lambda marker: alone and marker == "alone")
+        turn = turns.pytest_runtest_protocol(item)
+        next(turn)
+        events.append(f"{name} begins")
+        meanwhile()
+        events.append(f"{name} ends")
+        next(turn, None)
+
+    timed = threading.Thread(
+        target=run,
+        args=(second, "timed"),
+        kwargs={"alone": True, "meanwhile": lambda: after.join(0.2)},
+    )
+    after = threading.Thread(target=run, args=(first, "after"))
+    run(
+        first,
+        "before",
+        meanwhile=lambda: (timed.start(), timed.join(0.2), after.start(), after.join(0.2)),
+    )
+    timed.join(5)
+    after.join(5)
+    assert events == [
+        *("before begins", "before ends"), *("timed begins", "timed ends"),
+        *("after begins", "after ends"),
+    ]  # fmt: skip

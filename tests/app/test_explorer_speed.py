@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.ui, pytest.mark.slow]
+pytestmark = [pytest.mark.ui, pytest.mark.slow, pytest.mark.alone]
 
 APP = Path(__file__).parents[2] / "apps" / "attention_explorer.py"
 FIRST_SECONDS, TAP_SECONDS = 12.0, 0.9

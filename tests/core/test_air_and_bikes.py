@@ -80,6 +80,7 @@ def test_stations_with_covariates_and_wind_as_a_vector(tmp_path: Path) -> None:
     expected = [[0, -2], [-3, 0], [half, half], [np.nan, np.nan], [0, 0]]
     np.testing.assert_allclose(wind, expected, atol=1e-6)
     assert (dataset.attrs["units"], dataset.attrs["quantity"]) == ("ug/m3", "PM2.5")
+    assert dataset.attrs["valid_min"] == 0
     assert dataset.attrs["title"] == "Beijing, PM2.5 at 2 stations, 2016-02-28 to 2016-02-29"
     assert "PM10, SO2" in data_card(dataset)["covariates"]
 
@@ -177,6 +178,7 @@ def test_cells_run_from_the_north_west_by_rows(tmp_path: Path) -> None:
     assert np.all(np.diff(latitude.reshape(16, 8)[:, 0]) < 0)
     assert np.all(np.diff(longitude.reshape(16, 8)[0]) > 0)
     assert "states no coordinates" in dataset.attrs["notes"]
+    assert dataset.attrs["valid_min"] == 0
     assert data_card(dataset)["channels"] == "inflow, outflow"
 
 

@@ -40,6 +40,7 @@ def test_a_folder_becomes_a_labelled_dataset(tmp_path: Path) -> None:
     # Sensors 4001 and 4002 are rows 4 and 3 of the 6 x 6 matrix of hundredths.
     assert float(dataset["adjacency"].sel(node="4001", to_node="4002")) == np.float32(0.27)
     assert dataset.attrs["interval"] == "5min"
+    assert dataset.attrs["valid_min"] == 0
     assert dataset.attrs["title"].endswith("2012-03-01 to 2012-03-01")
     assert "13 of the 34,272 time steps and 5 of the 207 sensors" in dataset.attrs["notes"]
     assert fingerprint(tmp_path) == before

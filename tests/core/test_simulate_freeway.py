@@ -33,6 +33,7 @@ def test_it_keeps_the_contract_and_says_that_it_is_simulated(week):
     assert week.attrs["synthetic"] == 1
     assert week.attrs["title"].startswith("Simulated")
     assert (week.attrs["units"], week.attrs["interval"]) == ("mph", "5min")
+    assert week.attrs["valid_min"] == 0
 
 
 def test_a_week_takes_seconds():

@@ -178,6 +178,7 @@ def test_weather_keeps_the_contract(weather):
     assert dict(weather.sizes) == {"time": 144, "latitude": 11, "longitude": 17}
     assert weather.attrs["synthetic"] == 1
     assert (weather.attrs["units"], weather.attrs["interval"]) == ("K", "1h")
+    assert "valid_min" not in weather.attrs  # temperatures have no bound that could bind
     assert weather["target"].dtype == np.float32
     assert np.isfinite(weather["target"].values).all()
     noise = weather["target"] - weather["noiseless"]

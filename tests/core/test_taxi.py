@@ -52,6 +52,7 @@ def test_trips_count_in_their_half_hour_and_zone(folder: Path) -> None:
     assert np.isnan(target.values).all(axis=1).sum() == 29 * 48
     assert dataset.attrs["units"] == "trips"
     assert dataset.attrs["interval"] == "30min"
+    assert dataset.attrs["valid_min"] == 0
     assert dataset.attrs["title"] == (
         "NYC yellow taxi, pick-ups per zone, 2023-01-01 to 2023-01-31"
     )
@@ -237,6 +238,7 @@ def test_hourly_tables_keep_their_hour_or_are_summed(folder: Path) -> None:
     path = write_table(folder / "yellow_hourly_zone_2023-01.parquet", HOURS)
     dataset = load_trips(path)
     assert dataset.attrs["interval"] == "1h"
+    assert dataset.attrs["valid_min"] == 0
     assert dataset["target"].values[:4].tolist() == [[3, 0], [4, 0], [0, 0], [0, 5]]
     assert dataset.attrs["title"].startswith("NYC yellow taxi, pick-ups per zone")
     assert "Trips read: 12. Pick-ups counted: 12" in dataset.attrs["notes"]
