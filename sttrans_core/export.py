@@ -256,16 +256,9 @@ def _describe(forecaster: Forecaster) -> dict[str, Any]:
     data, config = forecaster.data, forecaster.config
     num_outputs = 1 if forecaster.model.selection.topk is None else len(_OUTPUTS)
     known = (
-        "title",
-        "source",
-        "licence",
-        "citation",
-        "quantity",
-        "units",
-        "valid_min",
-        "interval",
+        "title", "source", "licence", "citation", "quantity", "units", "valid_min", "interval",
         "synthetic",
-    )
+    )  # fmt: skip
     earlier = [f"{days} days before the step" for days in config.data.lag_days]
     if config.data.usual_weeks:
         earlier.append(f"mean of what was observed 1 to {config.data.usual_weeks} weeks before")

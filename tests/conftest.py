@@ -23,6 +23,9 @@ ROOT = Path(__file__).parents[1]
 IN_CI = bool(os.environ.get("CI"))
 LOOPBACK = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}  # noqa: S104 - compared only
 
+# What tests start: two threads each beside another process are many times slower than one.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # Before anything imports the packages: only modules imported later are checked.
 if not os.environ.get("STTRANS_NO_TYPECHECK"):
     jaxtyping.install_import_hook(["sttrans_core", "stviz"], "checked_types.checked")

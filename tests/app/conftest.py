@@ -97,7 +97,7 @@ def _serving(app: Path, folder: Path, **environment: str) -> Iterator[ServedApp]
     folder.mkdir(parents=True, exist_ok=True)
     # Bundled data only, caches and run folders apart from the user's own.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("STTRANS_")}
-    clean |= {"XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1", **environment}
+    clean |= {"XDG_CACHE_HOME": str(folder / "cache"), **environment}
     command = [sys.executable, "-m", "panel", "serve", str(app), "--address", "127.0.0.1"]
     command += ["--port", str(port), "--allow-websocket-origin", f"127.0.0.1:{port}"]
     with (folder / "server.log").open("w") as log:

@@ -61,7 +61,7 @@ def opened(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     page.on("pageerror", lambda error: problems.append(f"uncaught: {error}"))
     page.on("console", lambda text: text.type == "error" and problems.append(text.text))
     # Simulated data: the real week takes longer and draws the same pictures.
-    quick = {"STTRANS_PROFILE": "quick", "STTRANS_DATA": "", "OMP_NUM_THREADS": "1"}
+    quick = {"STTRANS_PROFILE": "quick", "STTRANS_DATA": ""}
     with jupyter_lab(folder, **quick) as address:
         yield Opened(page, run_notebook(page, address, NOTEBOOK.name), problems)
         page.close()
