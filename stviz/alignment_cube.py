@@ -147,7 +147,7 @@ def describe_cube(
         traces.append(_draw_causes(frame, line, colors))
     title, subtitle = describe_alignment(sources, alignment)
     wide = width or WIDTH
-    heading = [escape(line) for line in wrap_words(title, width=wide, letter=8.0).split("\n")]
+    heading = [escape(line) for line in wrap_words(title, width=wide, letter=8.5).split("\n")]
     lines = [escape(line) for line in wrap_facts(subtitle, width=wide).split("\n")]
     credit = [escape(line) for line in wrap_words(label_source(alignment), width=wide).split("\n")]
     below = 14 * (len(credit) - 1)
@@ -169,7 +169,7 @@ def describe_cube(
     layout |= {
         "title": {
             "text": f"<b>{'<br>'.join(heading)}</b>",
-            "font": {"size": 15, "color": colors.text},
+            "font": {"size": 14, "color": colors.text},
             "x": 0.01,
             "xanchor": "left",
             "y": 1.0,

@@ -171,7 +171,7 @@ def finish(
             options(layer, framewise=True)
     if is_map:
         values |= {"xlabel": "longitude", "ylabel": "latitude"}
-    values.setdefault("legend_opts", {"orientation": "horizontal", "padding": 4, "spacing": 12})
+    values.setdefault("legend_opts", {"orientation": "horizontal", "padding": 4, "spacing": 8})
     title = wrap_words(title, width=width, letter=TITLE_LETTER)
     credit = wrap_words(credit, width=width)
     hooks = [_decorate(title, wrap_facts(subtitle, width=width), credit, theme, is_map, bar)]

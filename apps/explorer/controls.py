@@ -16,6 +16,7 @@ from explorer.text import comparison_html
 from explorer.views import select
 from sttrans_core import VARIANTS
 from sttrans_core.schema import interval_of
+from stviz.labels import time_unit
 from stviz.theme import get_theme
 
 __all__ = ["Controls"]
@@ -55,7 +56,7 @@ class Controls(Viewer):
             search_strategy="includes", **WIDE,
         )  # fmt: skip
         self.segment = pmui.RadioButtonGroup(
-            label="Minutes ahead",
+            label="Time ahead",
             options={"-": 1},
             value=1,
             color="primary",
@@ -137,7 +138,7 @@ class Controls(Viewer):
             trained = evidence.trained_topk
             self.topk.end = max(trained, 2)
             self._move_to(self.topk, evidence.request.topk or trained)
-        self.segment.options = _segment_labels(evidence)
+        self.segment.label, self.segment.options = _segment_labels(evidence)
         question = VARIANTS[self.state.variant].question if self.state.variant in VARIANTS else ""
         self.question.object = f"<i style='color:{colors.muted};font-size:12px'>{question}</i>"
         self._show_comparison(evidence)
@@ -214,14 +215,15 @@ def _say_part(evidence: Evidence, color: str) -> str:
     return f"<span style='color:{color};font-size:12px'>{words.get(evidence.part, '')}</span>"
 
 
-def _segment_labels(evidence: Evidence) -> dict[str, int]:
+def _segment_labels(evidence: Evidence) -> tuple[str, dict[str, int]]:
+    """Give the unit and the lead times of every segment, by its number."""
     if evidence.forecast is None:
-        return {"all": 1}
+        return "Time ahead", {"all": 1}
     minutes = evidence.forecast["lead_minutes"].values
-    length = len(minutes) // evidence.num_segments
-    return {
-        f"{minutes[i * length]:g}\N{EN DASH}{minutes[(i + 1) * length - 1]:g}"
-        if length > 1
-        else f"{minutes[i]:g}": i + 1
-        for i in range(evidence.num_segments)
+    unit, scale = time_unit(minutes[0])
+    segments = (minutes / scale).reshape(evidence.num_segments, -1)
+    numbers = {
+        f"{steps[0]:g}\N{EN DASH}{steps[-1]:g}" if len(steps) > 1 else f"{steps[0]:g}": i + 1
+        for i, steps in enumerate(segments)
     }
+    return f"{'Hours' if unit == 'h' else 'Minutes'} ahead", numbers

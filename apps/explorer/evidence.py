@@ -27,6 +27,7 @@ from sttrans_core.data.saved import is_saved
 from sttrans_core.data.splits import Split, split_dataset
 from sttrans_core.grid import as_nodes
 from sttrans_core.truth.hits import HitRate
+from stviz.labels import time_unit
 
 __all__ = [
     "Evidence",
@@ -333,9 +334,9 @@ def compare_scores(forecaster: Forecaster, reference: Forecaster | None) -> pd.D
         reference: The run it is compared with, of the same dataset.
 
     Returns:
-        Index: lead time in minutes as text, and `mean`; columns `mae` and `last observed`, and,
-        with a reference, `reference` and `difference` (positive: the run is worse), in the units
-        of the data. None where the run was not evaluated.
+        Index: lead time as text ("15 min", "6 h"), and the mean; columns `mae` and
+        `last observed`, and, with a reference, `reference` and `difference` (positive: the run is
+        worse), in the units of the data. None where the run was not evaluated.
     """
     scores = forecaster.scores
     if scores is None:
@@ -348,7 +349,9 @@ def compare_scores(forecaster: Forecaster, reference: Forecaster | None) -> pd.D
         columns["reference"] = other["mae"].isel(model=0)
         columns["difference"] = columns["mae"] - columns["reference"]
     frame = pd.DataFrame({name: values.values for name, values in columns.items()})
-    frame.index = [f"{minutes:g} min" for minutes in scores["lead_minutes"].values]
+    leads = scores["lead_minutes"].values
+    unit, minutes = time_unit(leads[0])
+    frame.index = [f"{lead / minutes:g} {unit}" for lead in leads]
     steps = [i for i in (0, 2, 5, 11) if i < len(frame)] or [0]
     shown = frame.iloc[steps]
     mean = frame.mean().to_frame(f"mean of {len(frame)}").T

@@ -3,17 +3,19 @@
 import ast
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from explorer.catalog import find_runs, runs_root
+from explorer.controls import _segment_labels
 from explorer.evidence import compare_scores, dataset_names, open_dataset
 from explorer.state import ExplorerState
 from explorer.text import comparison_html, sources_html, trust_html
 from explorer.views import color_limits
 from explorer_runs import DATASET, opened, tiny_config, train_runs
 
-from sttrans_core import evaluate, load_run, train
+from sttrans_core import evaluate, load_pretrained, load_run, train
 from stviz import prepare_alignment
 from stviz.theme import get_theme
 
@@ -276,6 +278,20 @@ def test_the_colours_of_the_map_stay_over_time(runs):
     assert color_limits(state.evidence.dataset, "error") == pytest.approx(
         (-(high - low) / 3, (high - low) / 3)
     )
+
+
+def test_whole_hours_are_told_as_hours():
+    weather = load_pretrained("ncep-air")
+    table = compare_scores(weather, None)
+    assert list(table.index) == ["6 h", "18 h", "36 h", "72 h", "mean of 12"]
+    evidence = SimpleNamespace(forecast=weather.scores, num_segments=4)
+    options = {
+        "6\N{EN DASH}18": 1,
+        "24\N{EN DASH}36": 2,
+        "42\N{EN DASH}54": 3,
+        "60\N{EN DASH}72": 4,
+    }
+    assert _segment_labels(evidence) == ("Hours ahead", options)
 
 
 def test_a_run_on_own_sensors_is_offered_with_its_file(tmp_path):
