@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A hook of this file would see only what lies under tests/; a plugin sees notebooks/ too.
     config.pluginmanager.register(NotebookOutputs())
     if worker := getattr(config, "workerinput", None):
-        config.pluginmanager.register(Turns(worker))
+        config.pluginmanager.register(Turns(worker, config.cache.mkdir("turns")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

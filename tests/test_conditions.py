@@ -4,7 +4,6 @@ import os
 import random
 import socket
 import threading
-import uuid
 from types import SimpleNamespace
 
 import jaxtyping
@@ -56,9 +55,9 @@ def test_a_wrong_type_is_refused():
         double("2")
 
 
-def test_what_is_timed_waits_for_the_other_process_and_keeps_it_out():
-    together = {"workercount": 2, "testrunuid": uuid.uuid4().hex}
-    first, second = (Turns({**together, "workerid": f"gw{number}"}) for number in range(2))
+def test_what_is_timed_waits_for_the_other_process_and_keeps_it_out(tmp_path):
+    workers = [{"workercount": 2, "workerid": f"gw{number}"} for number in range(2)]
+    first, second = (Turns(worker, tmp_path) for worker in workers)
     events = []
 
     def run(turns, name, *, alone=False, meanwhile=lambda: None):

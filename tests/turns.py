@@ -1,6 +1,5 @@
 """Turns between the processes that tests run in: what is timed has the machine to itself."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,12 +14,12 @@ class Turns:
 
     Args:
         worker: What pytest-xdist tells a process of itself and the others.
+        folder: Of the locks, the same one for all.
     """
 
-    def __init__(self, worker: dict[str, Any]) -> None:
+    def __init__(self, worker: dict[str, Any], folder: Path) -> None:
         names = ["door", *(f"gw{number}" for number in range(worker["workercount"]))]
-        start = Path(tempfile.gettempdir(), f"sttrans-{worker['testrunuid']}")
-        locks = {name: FileLock(f"{start}-{name}.lock") for name in names}
+        locks = {name: FileLock(folder / name) for name in names}
         self.door, self.own = locks.pop("door"), locks.pop(worker["workerid"])
         self.others = list(locks.values())
 
