@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sttrans_core.baselines import build_baseline
-from sttrans_core.baselines.climatology import covers_seasons
+from sttrans_core.baselines.climatology import covers_seasons, covers_weeks
 from sttrans_core.config import BaselineConfig, ExperimentConfig
 from sttrans_core.data.graph import adjacency_from_locations
 from sttrans_core.data.splits import Split, split_dataset
@@ -28,7 +28,6 @@ from sttrans_core.space.roads import downstream_pairs
 
 __all__ = ["FittedData", "graph_of", "lags_of"]
 
-WEEKS_FOR_WEEKDAYS = 2
 PLACE_DEGREES = 1e-4  # about 10 m
 _TUPLES = ("period", "channels", "covariates")
 
@@ -109,7 +108,7 @@ class FittedData:
             longitude=dataset["longitude"].values.astype(float).tolist(),
             downstream=_downstream(dataset),
             scaler=Scaler.fit(dataset["target"][:seen]),
-            has_weekday=times[-1] - times[0] >= pd.Timedelta(weeks=WEEKS_FOR_WEEKDAYS),
+            has_weekday=covers_weeks(dataset, seen),
             has_season=covers_seasons(dataset, seen),
             steps_per_day=steps_per_day(dataset),
             fingerprint=fingerprint(dataset),

@@ -8,9 +8,12 @@ from sttrans_core.data.windows import Scaler
 from sttrans_core.schema import steps_per_day
 from sttrans_core.slabs import read_steps, slabs
 
-__all__ = ["DAYS_FOR_SEASONS", "AnomalyPersistence", "Climatology", "covers_seasons"]
+__all__ = [
+    "DAYS_FOR_SEASONS", "AnomalyPersistence", "Climatology", "covers_seasons", "covers_weeks"
+]  # fmt: skip
 
 DAYS_FOR_SEASONS = 300  # that training must cover to tell seasons from weather
+_WEEKS_FOR_WEEKDAYS = 2  # and weekdays from single days
 _DAILY_HARMONICS = 2
 _YEAR = pd.Timedelta(days=365.2425)
 _SMALLEST = 1e-6  # keeps what training says nothing about at 0
@@ -28,6 +31,20 @@ def covers_seasons(dataset: xr.Dataset, num_train_steps: int) -> bool:
     """
     times = pd.DatetimeIndex(dataset["time"].values[:num_train_steps])
     return times[-1] - times[0] >= pd.Timedelta(days=DAYS_FOR_SEASONS)
+
+
+def covers_weeks(dataset: xr.Dataset, num_train_steps: int) -> bool:
+    """Say whether the training part covers weeks, so that weekdays can be told from single days.
+
+    Args:
+        dataset: A labelled dataset.
+        num_train_steps: Steps of the training part.
+
+    Returns:
+        True from two weeks on.
+    """
+    times = pd.DatetimeIndex(dataset["time"].values[:num_train_steps])
+    return times[-1] - times[0] >= pd.Timedelta(weeks=_WEEKS_FOR_WEEKDAYS)
 
 
 class Climatology:

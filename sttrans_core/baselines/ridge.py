@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 
-from sttrans_core.baselines.climatology import Climatology, covers_seasons
+from sttrans_core.baselines.climatology import Climatology, covers_seasons, covers_weeks
 from sttrans_core.baselines.naive import HistoricalAverage
 from sttrans_core.slabs import read_steps
 from sttrans_core.space.geometry import nearest_nodes
@@ -21,10 +21,11 @@ _SMALLEST = 1e-6  # keeps a node that training never saw solvable
 class Ridge:
     """Regress each step ahead on the newest readings of a node and of the nodes nearest to it.
 
-    What is regressed is the departure from what is usual: from the climatology where training
-    covers most of a year, else from the historical average. Every node, channel and step ahead has
-    weights of its own, solved from products summed over slabs of time. A missing reading counts as
-    usual; a row of training counts where all steps ahead were observed.
+    What is regressed is the departure from what is usual: from the historical average, and from the
+    climatology where training covers most of a year, or too few weeks to tell a weekday from a
+    single day, which departs in nothing from its own average. Every node, channel and step ahead
+    has weights of its own, solved from products summed over slabs of time. A missing reading counts
+    as usual; a row of training counts where all steps ahead were observed.
 
     Args:
         dataset: A labelled dataset.
@@ -52,7 +53,10 @@ class Ridge:
     ) -> None:
         self._series, self._horizon_steps = dataset["target"], horizon_steps
         self._num_lags = num_lags
-        kind = Climatology if covers_seasons(dataset, num_train_steps) else HistoricalAverage
+        is_smooth = covers_seasons(dataset, num_train_steps) or not covers_weeks(
+            dataset, num_train_steps
+        )
+        kind = Climatology if is_smooth else HistoricalAverage
         self._usual = kind(dataset, num_train_steps=num_train_steps)
         near = nearest_nodes(
             dataset["latitude"].values, dataset["longitude"].values, count=num_nearest

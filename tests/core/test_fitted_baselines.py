@@ -206,12 +206,28 @@ def test_ridge_finds_what_is_carried_from_node_to_node():
     assert (mean_square[~known] > 0.8).all()
 
 
-def test_ridge_shrinks_to_what_is_usual():
-    dataset = _hourly(missing=0.0)
-    origins = np.array([200, 230])
-    usual = _fitted("historical_average", dataset).predict(origins, horizon_steps=2)
-    strict = Ridge(dataset, num_train_steps=170, penalty=1e9).predict(origins, horizon_steps=2)
-    np.testing.assert_allclose(strict, usual, atol=1e-3)
+@pytest.mark.parametrize(("train", "name"), [(336, "climatology"), (337, "historical_average")])
+def test_ridge_shrinks_to_what_is_usual(train, name):
+    dataset = _hourly(steps=420, missing=0.0)
+    origins = np.array([380, 410])
+    usual = FITTED[name](dataset, num_train_steps=train).predict(origins, horizon_steps=2)
+    strict = Ridge(dataset, num_train_steps=train, penalty=1e9).predict(origins, horizon_steps=2)
+    # But for the constant, which is free: the mean departure of the rows of training.
+    np.testing.assert_allclose(np.diff(strict - usual, axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(strict, usual, atol=1)
+
+
+def test_ridge_learns_from_a_few_days():
+    # Every time of the week was seen once: no reading departs from the average of its own.
+    rng, departure = np.random.default_rng(0), np.zeros(24 * 10)
+    for step in range(1, len(departure)):
+        departure[step] = 0.95 * departure[step - 1] + rng.normal()
+    course = 10 * np.cos(np.arange(len(departure)) * (2 * np.pi / 24))
+    dataset = dataset_of((course + departure)[:, None], interval="1h")
+    origins = np.arange(120, 239)
+    fitted = Ridge(dataset, num_train_steps=120, horizon_steps=1, num_nearest=1)
+    error = fitted.predict(origins, horizon_steps=1)[:, 0, 0] - (course + departure)[origins + 1]
+    assert np.square(error).mean() < 1.5  # 1 is news
 
 
 def test_ridge_learns_from_rows_that_were_observed_whole():
