@@ -23,7 +23,7 @@ def tables_of(runs: Path) -> dict[str, ResultTable]:
 @pytest.mark.parametrize("folder", [RESULTS, RESULTS / "costs"])
 def test_every_table_was_made_from_the_runs(folder):
     tables = tables_of(folder / "runs")
-    if folder.name == "costs":  # one epoch: errors say nothing
+    if folder.name == "costs":  # two epochs: errors say nothing
         tables = {"efficiency": tables["efficiency"]}
     assert {path.stem for path in (folder / "tables").glob("*.csv")} == tables.keys()
     for name, table in tables.items():
