@@ -2,13 +2,15 @@
 
 Vehicles are conserved, free traffic moves downstream at the free-flow speed, and queues move
 upstream at the wave speed. All corridors lie behind one another on one axis of cells, and all days
-are stepped side by side, so that one step is a few array operations.
+are stepped side by side.
 """
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+
+from sttrans_core.kernels.compiling import compiled
 
 __all__ = ["FundamentalDiagram", "Road", "TrafficRecord", "run_cell_transmission"]
 
@@ -172,8 +174,7 @@ def run_cell_transmission(
     speed = np.empty((num_intervals, *traffic.vehicles.shape), dtype=np.float32)
     for minute in range(len(demand)):
         traffic.restrict(restriction[minute])
-        for _ in range(steps_per_minute):
-            traffic.step(demand[minute])
+        traffic.move(demand[minute], steps_per_minute)
         if (minute + 1) % interval_minutes == 0:
             speed[minute // interval_minutes] = traffic.take_mean_speed()
     arrived = demand.sum((0, 1)) * (SECONDS_PER_MINUTE / SECONDS_PER_HOUR)
@@ -219,53 +220,34 @@ class _Traffic:
             )
         self.road = road
         self.inlets = road.inlet_cells
-        self.entries = np.asarray(road.entry_cells, dtype=np.int64)
         self.restricted = np.asarray(road.restricted_cells, dtype=np.int64)
         num_cells = len(road.lanes)
-        self.last_cells = np.append(self.entries[1:] - 1, num_cells - 1)
+        self.is_entry = np.isin(np.arange(num_cells), road.entry_cells)
         lanes = np.repeat(np.asarray(road.lanes, dtype=float)[:, None], num_days, axis=1)
         self.jam = lanes * diagram.jam_density * road.cell_km
         self.full_capacity = lanes * diagram.capacity * self.step_hours
         self.capacity = self.full_capacity.copy()
-        self.staying = 1 - np.asarray(road.exit_share, dtype=float)[:, None]
-        self.priority = np.full((len(self.inlets), 1), road.ramp_priority)
-        self.priority[: len(self.entries)] = 1.0
+        self.staying = 1 - np.asarray(road.exit_share, dtype=float)
+        self.priority = np.where(self.is_entry[self.inlets], 1.0, road.ramp_priority)
         self.vehicles = np.zeros((num_cells, num_days))
         self.waiting = np.zeros((len(self.inlets), num_days))
         self.left = np.zeros(num_days)
-        self._sending, self._receiving = np.empty((2, num_cells, num_days))
-        self._through, self._outflow = np.zeros((2, num_cells, num_days))
         self._outflow_sum, self._vehicle_sum = np.zeros((2, num_cells, num_days))
 
     def restrict(self, factor: np.ndarray) -> None:
         """Set the capacity of the restricted cells, (restricted, day)."""
         self.capacity[self.restricted] = self.full_capacity[self.restricted] * factor
 
-    def step(self, demand: np.ndarray) -> None:
-        """Move every vehicle by one step; demand in vehicles per hour, (inlet, day)."""
-        through, outflow = self._through, self._outflow
-        sending = np.minimum(self.advance * self.vehicles, self.capacity, out=self._sending)
-        receiving = np.minimum(
-            self.retreat * (self.jam - self.vehicles), self.capacity, out=self._receiving
-        )
-        # `through` is what comes in from the cell behind, `outflow` what goes out in front.
-        np.multiply(sending[:-1], self.staying[:-1], out=through[1:])
-        through[self.entries] = 0.0
-        self.waiting += demand * self.step_hours
-        room = receiving[self.inlets]
-        claim = np.maximum(room - through[self.inlets], self.priority * room)
-        entering = np.minimum(self.waiting, claim)
-        self.waiting -= entering
-        receiving[self.inlets] = room - entering
-        np.minimum(through, receiving, out=through)
-        np.divide(through[1:], self.staying[:-1], out=outflow[:-1])
-        outflow[self.last_cells] = sending[self.last_cells]
-        self.left += outflow.sum(0) - through.sum(0)
-        self._vehicle_sum += self.vehicles
-        self._outflow_sum += outflow
-        self.vehicles += through
-        self.vehicles -= outflow
-        self.vehicles[self.inlets] += entering
+    def move(self, demand: np.ndarray, num_steps: int) -> None:
+        """Move every vehicle by some steps; demand in vehicles per hour, (inlet, day)."""
+        arriving = demand * self.step_hours
+        for _ in range(num_steps):
+            self.waiting += arriving
+            _step(
+                *(self.vehicles, self.waiting, self.left, self._vehicle_sum, self._outflow_sum),
+                *(self.capacity, self.jam, self.staying, self.priority, self.advance, self.retreat),
+                *(self.inlets, self.is_entry),
+            )
 
     def take_mean_speed(self) -> np.ndarray:
         """Give the space-mean speed in km/h since the last call, (cell, day)."""
@@ -274,3 +256,41 @@ class _Traffic:
         mean = to_kmh * self._outflow_sum / np.where(is_empty, 1.0, self._vehicle_sum)
         self._outflow_sum[:], self._vehicle_sum[:] = 0.0, 0.0
         return np.where(is_empty, self.road.diagram.free_flow_kmh, mean)
+
+
+@compiled(fastmath=False)  # the same to the last bit everywhere: simulated data are known by a hash
+def _step(
+    vehicles, waiting, left, vehicle_sum, outflow_sum,
+    capacity, jam, staying, priority, advance, retreat, inlets, is_entry,
+):  # fmt: skip
+    # vehicles to jam: (cell, day), but for waiting: (inlet, day), left: (day,); staying: (cell,),
+    # priority: (inlet,), is_entry: (cell,)
+    num_cells, num_days = vehicles.shape
+    # `coming` is what comes in from the cell behind, as far as there is `room`.
+    sending, room, coming, entering = np.zeros((4, num_cells, num_days))
+    for c in range(num_cells):
+        for d in range(num_days):
+            sending[c, d] = min(advance * vehicles[c, d], capacity[c, d])
+            room[c, d] = min(retreat * (jam[c, d] - vehicles[c, d]), capacity[c, d])
+            if not is_entry[c]:
+                coming[c, d] = sending[c - 1, d] * staying[c - 1]
+    for i, c in enumerate(inlets):
+        for d in range(num_days):
+            claim = max(room[c, d] - coming[c, d], priority[i] * room[c, d])
+            entering[c, d] = min(waiting[i, d], claim)
+            waiting[i, d] -= entering[c, d]
+            room[c, d] -= entering[c, d]
+    for c in range(num_cells):
+        is_last = c + 1 == num_cells or is_entry[c + 1]
+        for d in range(num_days):
+            through = min(coming[c, d], room[c, d])
+            if is_last:
+                outflow = sending[c, d]
+            else:
+                outflow = min(coming[c + 1, d], room[c + 1, d]) / staying[c]
+            left[d] += outflow - through
+            vehicle_sum[c, d] += vehicles[c, d]
+            outflow_sum[c, d] += outflow
+            vehicles[c, d] += through
+            vehicles[c, d] -= outflow
+            vehicles[c, d] += entering[c, d]
