@@ -1,6 +1,5 @@
 """ARIMA per node: fitted once to the training part, then rolled through the series."""
 
-import os
 import warnings
 from multiprocessing import current_process
 from typing import NamedTuple
@@ -42,7 +41,8 @@ class ARIMA:
     Args:
         dataset: A labelled dataset.
         num_train_steps: Steps of the training part; later steps are not fitted.
-        workers: Processes that fit, a series each; None is one for each processor.
+        workers: Processes that fit, a series each; None is one for each processor that this
+            process may use.
 
     Raises:
         ImportError: The extra `arima` is not installed.
@@ -112,7 +112,7 @@ def _fit(series: np.ndarray, *, workers: int | None) -> _Recursion:
     """Fit (time, series)."""
     try:
         import statsforecast.arima  # noqa: F401 - told here, not by a process
-        from joblib import Parallel, delayed
+        from joblib import Parallel, cpu_count, delayed
     except ImportError as error:
         raise ImportError(
             "ARIMA needs statsforecast and joblib; install them with "
@@ -120,7 +120,7 @@ def _fit(series: np.ndarray, *, workers: int | None) -> _Recursion:
         ) from error
     if current_process().daemon:  # one of many, which must not start others
         workers = 1
-    run = Parallel(n_jobs=min(workers or os.cpu_count() or 1, series.shape[1]))
+    run = Parallel(n_jobs=min(workers or cpu_count(), series.shape[1]))
     models = run(delayed(_fit_one)(each) for each in np.ascontiguousarray(series.T))
     return _Recursion(*(np.stack(parts, axis=-1) for parts in zip(*(models or ()), strict=True)))
 

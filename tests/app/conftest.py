@@ -1,4 +1,4 @@
-"""A real browser and a really served app: `served_app`, `guarded_page` and `app_page`."""
+"""A real browser and a really served app: `serve_app`, `guarded_page`, `explorer`."""
 
 import os
 import re
@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from playwright.sync_api import ConsoleMessage, Page
+from explorer_runs import train_runs
+from playwright.sync_api import Browser, ConsoleMessage, Page
+from reader import Explorer
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "apps" / "attention_explorer.py"
@@ -130,12 +132,6 @@ def serve_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
         yield serve
 
 
-@pytest.fixture(scope="session")
-def served_app(serve_app: Callable[..., ServedApp]) -> ServedApp:
-    """Serve the explorer as a user does, in a process of its own."""
-    return serve_app(APP)
-
-
 class PageGuard:
     """Note what a page must not do: print errors, throw, or ask another machine for something."""
 
@@ -176,11 +172,22 @@ def guarded_page(page: Page) -> Iterator[Page]:
     guard.check()
 
 
+@pytest.fixture(scope="module")
+def shared(
+    browser: Browser, serve_app: Callable[..., ServedApp], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Explorer]:
+    """Open one page for all tests of a file: loading it is what takes time."""
+    root = tmp_path_factory.mktemp("runs") / "copy"
+    shutil.copytree(train_runs(tmp_path_factory), root)
+    served = serve_app(APP, STTRANS_RUNS=str(root))
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield Explorer(context.new_page(), served.url)
+    context.close()
+
+
 @pytest.fixture
-def app_page(guarded_page: Page, served_app: ServedApp) -> Page:
-    """Open the explorer in a guarded page and wait until it has drawn its roots."""
-    guarded_page.goto(served_app.url)
-    guarded_page.wait_for_function(
-        "() => window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].roots().length > 0"
-    )
-    return guarded_page
+def explorer(shared: Explorer) -> Iterator[Explorer]:
+    """Give a reader of the page; a test fails if the page misbehaves."""
+    shared.guard = shared.guard or PageGuard(shared.page)
+    yield shared
+    shared.guard.check()

@@ -26,10 +26,10 @@ OPTIONS = [
 ]
 
 
-def save_series(folder: Path) -> str:
+def save_series(folder: Path, **sizes: int) -> str:
     """Save a small series; give the name that a sweep knows it by."""
     path = folder / "small.nc"
-    rhythm(missing=0.1).to_netcdf(path)
+    rhythm(missing=0.1, **sizes).to_netcdf(path)
     return str(path)
 
 

@@ -147,8 +147,9 @@ def test_a_performed_run_is_scored_and_measured(finished):
 
 
 @pytest.mark.parametrize("name", ["ridge", "arima"])
-def test_a_baseline_that_is_fitted_at_once_is_scored_with_the_others(name, tmp_path):
-    dataset = save_series(tmp_path)
+def test_a_baseline_that_is_fitted_at_once_is_scored_with_the_others(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # to start processes takes longer than to fit
+    dataset = save_series(tmp_path, nodes=2)
     (plan,) = plan_runs([dataset], models=[name], settings={"data": SETTINGS["data"]})
     folder = tmp_path / name
     assert perform(plan.config, folder) == "finished"

@@ -84,11 +84,25 @@ def trace_once():
 
 
 @pytest.fixture(scope="module")
-def exported(trained, trace_once, tmp_path_factory):
+def before(trained, series):
+    """Give a forecast and the weights before anything is exported."""
+    state = {name: value.clone() for name, value in trained.model.state_dict().items()}
+    return trained.forecast(series), state
+
+
+@pytest.fixture(scope="module")
+def exported(trained, before, trace_once, tmp_path_factory):
     """Give the trained model in every form."""
     folder = tmp_path_factory.mktemp("exported")
+    convert, converted = torch.onnx.export, []
+
+    def convert_once(*args, **options):
+        converted.append(converted[0] if converted else convert(*args, **options))
+        return converted[0]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "_trace", trace_once)
+        patch.setattr("torch.onnx.export", convert_once)
         export_forecaster(trained, folder / "model.pt2")
         export_forecaster(trained, folder / "model.onnx")
         export_forecaster(trained, folder / "int8.onnx", int8=True)
@@ -282,12 +296,11 @@ def test_several_quantities_are_refused(trained, tmp_path):
     assert contents(tmp_path) == {}
 
 
-def test_exporting_leaves_the_forecaster_as_it_was(trained, series, tmp_path):
-    before = trained.forecast(series)
-    state = {name: value.clone() for name, value in trained.model.state_dict().items()}
-    export_forecaster(trained, tmp_path / "model.pt2")
+@pytest.mark.usefixtures("exported")
+def test_exporting_leaves_the_forecaster_as_it_was(trained, before, series):
+    forecast, state = before
     assert all(value.equal(state[name]) for name, value in trained.model.state_dict().items())
-    assert trained.forecast(series).identical(before)
+    assert trained.forecast(series).identical(forecast)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +362,8 @@ def test_what_onnx_cannot_do_is_said(trained, trace_once, tmp_path, monkeypatch)
     assert contents(tmp_path) == {}
 
 
-def test_the_command_writes_a_file(trained, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_a_file(trained, trace_once, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(export, "_trace", lambda _loaded: trace_once(trained))
     output = tmp_path / "model.pt2"
     said = run_command("export", "--run-dir", trained.run_dir, "--output", output)
     assert said.startswith(f"Wrote {output} (")

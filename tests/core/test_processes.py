@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from command_line import run_command
 from safetensors.torch import load_file
 from small_runs import rhythm
 
@@ -20,17 +21,18 @@ def runs(tmp_path_factory):
     # the other with 13; 18 for validation, 37 for the test. Without random numbers in between.
     rhythm(steps=206, nodes=5).to_netcdf(folder / "small.nc", engine="h5netcdf")
     command = [
-        *("-m", "sttrans_core", "train", "--dataset", str(folder / "small.nc")),
+        *("train", "--dataset", str(folder / "small.nc")),
         *("--set", "train.epochs=2", "--set", "train.batch_size=51", "--set", "train.device=cpu"),
         *("--set", "model.dropout=0.0", "--set", "train.gaps=0.0"),
     ]
+    run_command(*command, "--run-dir", folder / "one")
     two = ["--set", "train.num_processes=2"]
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--no-python", sys.executable]
     told = {}
-    for name, start, more in (("one", [], []), ("fabric", [], two), ("torchrun", torchrun, [])):
+    for name, start, more in (("fabric", [], two), ("torchrun", torchrun, [])):
         run_dir = ["--run-dir", str(folder / name)]
         done = subprocess.run(
-            [sys.executable, *start, *command, *run_dir, *more],
+            [sys.executable, *start, "-m", "sttrans_core", *command, *run_dir, *more],
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

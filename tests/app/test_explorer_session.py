@@ -1,0 +1,82 @@
+"""The explorer in a real browser, longer: many selections, a training, links, absent things."""
+
+import re
+
+import pytest
+from reader import EPOCHS
+
+pytestmark = [pytest.mark.ui, pytest.mark.slow]
+
+
+def test_nothing_piles_up_over_many_selections(explorer):
+    page = explorer.home().page
+    # The alignment map is built when it is first asked for.
+    page.get_by_role("button", name="On the map").click()
+    explorer.until(lambda: explorer.looked_at("AE03"))
+    before = explorer.models()
+    for _ in range(4):
+        for node in ("BN05", "AE03"):
+            explorer.tap(node)
+            explorer.until(lambda node=node: explorer.looked_at(node))
+    page.get_by_role("button", name="Space-time cube").click()
+    for _ in range(4):
+        for node in ("BN05", "AE03"):
+            explorer.tap(node)
+            explorer.until(lambda node=node: node in explorer.cube())
+    explorer.choose("Run", "no_alignment (no_alignment)")
+    explorer.sees("'no_alignment' has no alignment")
+    explorer.choose("Run", "full (full)")
+    explorer.until(lambda: page.locator("td.rank").count() == 16)
+    after = explorer.models()
+    assert after["Figure"] == before["Figure"]
+    # Two shifts of labels at each map that is drawn anew stay until the page comes to rest.
+    grown = {kind: after[kind] - before.get(kind, 0) for kind in after if kind != "Dodge"}
+    assert sum(grown.values()) < 12, {kind: count for kind, count in grown.items() if count}
+
+
+def test_training_starts_progresses_and_is_cancelled(explorer):
+    page = explorer.home().page
+    explorer.turn_to("Train")
+    page.get_by_label("Epochs at most").fill("500")
+    page.get_by_label("Windows per epoch (0: all)").fill("32")
+    page.get_by_label("Name of the run").fill("from-the-page")
+    page.get_by_label("Name of the run").press("Enter")
+    page.get_by_role("button", name="Train").last.click()
+    explorer.sees(re.compile(r"[1-9]\d* of 500 epochs done"))
+    models = explorer.models()
+    # The page stays usable meanwhile.
+    explorer.turn_to("Explore")
+    explorer.tap("BN05")
+    explorer.until(lambda: "BN05" in explorer.cube())
+    explorer.turn_to("Train")
+    # However many epochs there are, one figure shows them.
+    explorer.until(lambda: explorer.page.evaluate(EPOCHS) > 5)
+    assert sum("Training" in title for title in explorer.titles()) == 1
+    assert sum(explorer.models().values()) < sum(models.values()) + 20
+    page.get_by_role("button", name="Cancel").click()
+    explorer.sees("Stopped; resume to go on.")
+    assert page.get_by_role("button", name="Resume").is_enabled()
+
+
+def test_a_link_is_restored_and_nonsense_is_told(explorer):
+    evil = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"
+    explorer.open(f"?run=full&node={evil}&segment=2&k=5")
+    explorer.sees("which is not there; showing node=")
+    explorer.until(lambda: "20\N{EN DASH}30 min ahead" in str(explorer.cube()).replace("<br>", " "))
+    explorer.until(lambda: explorer.page.locator("td.rank").count() == 5)
+
+
+def test_what_is_not_there_is_told_and_the_selection_stays(explorer):
+    explorer.open("?run=full")
+    explorer.choose("Data", "PEMS-BAY")
+    explorer.sees("must be on this machine")
+    data = explorer.page.get_by_role("combobox", name=re.compile("^Data\\b"))
+    explorer.until(lambda: "Simulated freeway" in data.inner_text())
+
+
+def test_the_time_slider_reaches_the_last_step(explorer):
+    explorer.open("?run=full")
+    explorer.page.get_by_role("slider", name="Forecast made at").focus()
+    explorer.page.keyboard.press("End")
+    explorer.sees("2024-01-09 23:55")
+    explorer.until(lambda: "step=2015" in explorer.page.url)
