@@ -1,4 +1,4 @@
-"""The explorer in a real browser: linked views, switches, both themes."""
+"""The explorer in a real browser: linked views, switches, both themes, many selections."""
 
 import pytest
 from reader import SERIES
@@ -76,3 +76,29 @@ def test_the_theme_reaches_every_figure(explorer):
         assert explorer.cube(paper) == [color, 0.01]
     assert explorer.models().keys() == models.keys()
     assert explorer.models()["Figure"] == models["Figure"]
+
+
+def test_nothing_piles_up_over_many_selections(explorer):
+    page = explorer.home().page
+    # The alignment map is built when it is first asked for.
+    page.get_by_role("button", name="On the map").click()
+    explorer.until(lambda: explorer.looked_at("AE03"))
+    before = explorer.models()
+    for _ in range(4):
+        for node in ("BN05", "AE03"):
+            explorer.tap(node)
+            explorer.until(lambda node=node: explorer.looked_at(node))
+    page.get_by_role("button", name="Space-time cube").click()
+    for _ in range(4):
+        for node in ("BN05", "AE03"):
+            explorer.tap(node)
+            explorer.until(lambda node=node: node in explorer.cube())
+    explorer.choose("Run", "no_alignment (no_alignment)")
+    explorer.sees("'no_alignment' has no alignment")
+    explorer.choose("Run", "full (full)")
+    explorer.until(lambda: page.locator("td.rank").count() == 16)
+    after = explorer.models()
+    assert after["Figure"] == before["Figure"]
+    # Two shifts of labels at each map that is drawn anew stay until the page comes to rest.
+    grown = {kind: after[kind] - before.get(kind, 0) for kind in after if kind != "Dodge"}
+    assert sum(grown.values()) < 12, {kind: count for kind, count in grown.items() if count}
