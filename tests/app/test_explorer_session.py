@@ -24,7 +24,7 @@ def test_training_starts_progresses_and_is_cancelled(explorer):
     explorer.until(lambda: "BN05" in explorer.cube())
     explorer.turn_to("Train")
     # However many epochs there are, one figure shows them.
-    explorer.until(lambda: explorer.page.evaluate(EPOCHS) > 5)
+    explorer.until(lambda: explorer.page.evaluate(EPOCHS) > 8)
     assert sum("Training" in title for title in explorer.titles()) == 1
     assert sum(explorer.models().values()) < sum(models.values()) + 20
     page.get_by_role("button", name="Cancel").click()

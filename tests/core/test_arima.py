@@ -2,6 +2,7 @@
 
 import sys
 
+import joblib
 import numpy as np
 import pytest
 from small_runs import dataset_of
@@ -138,3 +139,24 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "joblib", None)
     with pytest.raises(ImportError, match=r"needs statsforecast and joblib.*'sttrans\[arima\]'"):
         ARIMA(dataset_of(_series()[:, None]), num_train_steps=TRAIN)
+
+
+def test_no_more_processes_are_started_than_allowed(monkeypatch):
+    asked, parallel = [], joblib.Parallel
+
+    def watched(*, n_jobs):
+        asked.append(n_jobs)
+        return parallel(n_jobs=1)
+
+    monkeypatch.setattr("joblib.Parallel", watched)
+    monkeypatch.setattr(
+        "sttrans_core.baselines.arima._fit_one",
+        lambda _: _recursion((1, 0, 0, 0, 1, 0, 0), {"ar1": 0.5}),
+    )
+    dataset = dataset_of(np.stack([_series(seed=seed) for seed in range(3)], axis=1))
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)  # fewer than series
+    ARIMA(dataset, num_train_steps=TRAIN)
+    monkeypatch.undo()
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert joblib.cpu_count() == 1
+    assert asked == [2]

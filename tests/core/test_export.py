@@ -362,8 +362,7 @@ def test_what_onnx_cannot_do_is_said(trained, trace_once, tmp_path, monkeypatch)
     assert contents(tmp_path) == {}
 
 
-def test_the_command_writes_a_file(trained, trace_once, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(export, "_trace", lambda _loaded: trace_once(trained))
+def test_the_command_writes_a_file(trained, tmp_path, monkeypatch, capsys):
     output = tmp_path / "model.pt2"
     said = run_command("export", "--run-dir", trained.run_dir, "--output", output)
     assert said.startswith(f"Wrote {output} (")

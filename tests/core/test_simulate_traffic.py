@@ -215,3 +215,44 @@ def test_demand_and_restriction_must_fit_the_road():
 def test_steps_and_intervals_must_divide_the_time(options):
     with pytest.raises(ValueError, match="Steps must fill whole minutes, and minutes whole inter"):
         run(make_road(), [900], **options)
+
+
+def test_compiled_steps_are_those_of_whole_arrays_to_the_last_bit():
+    # Two corridors with ramps, exits and a bottleneck, two days; written once more with arrays.
+    rng = np.random.default_rng(0)
+    road = make_road(
+        12, lanes=2, exits={3: 0.2, 8: 0.1}, ramps=[2, 9], restricted=[4],
+        entry_cells=np.array([0, 6]),
+    )  # fmt: skip
+    demand = rng.uniform(500, 3000, (40, 4, 2))
+    factor = rng.uniform(0.3, 1, (40, 1, 2))
+    vehicles, waiting = np.zeros((12, 2)), np.zeros((4, 2))
+    jam, staying = np.full((12, 2), 2 * 120 * 0.1), 1 - road.exit_share[:, None]
+    inlets, entries, last = [0, 6, 2, 9], [0, 6], [5, 11]
+    advance, retreat = 90.0 * (4 / 3600) / 0.1, 18.0 * (4 / 3600) / 0.1
+    priority = np.array([1.0, 1.0, 0.25, 0.25])[:, None]
+    full = np.full((12, 2), 2.0) * ROUND.capacity * (4 / 3600)
+    for minute in range(40):
+        capacity = full.copy()
+        capacity[4] = full[4] * factor[minute, 0]
+        for _ in range(15):
+            sending = np.minimum(advance * vehicles, capacity)
+            room = np.minimum(retreat * (jam - vehicles), capacity)
+            through = np.zeros((12, 2))
+            through[1:] = sending[:-1] * staying[:-1]
+            through[entries] = 0.0
+            waiting += demand[minute] * (4 / 3600)
+            claim = np.maximum(room[inlets] - through[inlets], priority * room[inlets])
+            entering = np.minimum(waiting, claim)
+            waiting -= entering
+            room[inlets] -= entering
+            through = np.minimum(through, room)
+            outflow = sending.copy()
+            outflow[:-1] = through[1:] / staying[:-1]
+            outflow[last] = sending[last]
+            vehicles = vehicles + through - outflow
+            vehicles[inlets] += entering
+    record = run_cell_transmission(road, demand=demand, restriction=factor)
+    assert np.ptp(vehicles) > 5  # queues somewhere
+    assert np.array_equal(record.vehicles, vehicles)
+    assert np.array_equal(record.waiting, waiting)
