@@ -72,7 +72,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "num_encoder_layers": 2,
             "num_decoder_layers": 2,
             "topk": 64,
-            "encoder_nodes": 4,
         },
         "train": {"epochs": 60, "batch_size": 32, "learning_rate": 1e-3},
     },
@@ -83,7 +82,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "num_encoder_layers": 4,
             "num_decoder_layers": 4,
             "topk": 64,
-            "encoder_nodes": 4,
         },
         "train": {"epochs": 100, "batch_size": 32, "learning_rate": 1e-4, "weight_decay": 5e-5},
     },
@@ -103,12 +101,12 @@ SUITED: dict[str, dict[str, dict[str, Any]]] = {
     "nyc-bike": {"data": {"lag_days": [7], "usual_weeks": 4}},
     "weatherbench": {"train": {"loss": "mse"}},
     "ncep-air": {
-        "model": {"encoder_nodes": 9, "screening": "blocks", "topk": 32},
+        "model": {"num_surroundings_layers": 5, "screening": "blocks", "topk": 32},
         "train": {"loss": "mse", "batch_size": 8},
     },
     "era5-uk": {"train": {"loss": "mse"}},
     "simulated-weather": {
-        "model": {"encoder_nodes": 9},
+        "model": {"num_surroundings_layers": 5},
         "train": {"loss": "mse", "batch_size": 4, "max_windows_per_epoch": 800},
     },
 }

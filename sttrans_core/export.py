@@ -196,7 +196,7 @@ class _Plain(nn.Module):
         if rest:
             days, seen = self._scaled(rest.pop())
             earlier = torch.cat([days, seen.to(days.dtype)], dim=-1)
-        forecast, alignments = self.model(
+        forecast, alignments, _ = self.model(
             Batch(values[..., None], observed, time_of_day, day_of_week, year_share, earlier),
             need_alignment=self.model.selection.topk is not None,
         )

@@ -195,12 +195,12 @@ class Forecaster:
         windows, starts, last_steps = self._cut(dataset, [time])
         batch = hide(windows.batch(starts), hidden, list(mask_steps))
         selection = self.selection(topk=topk, window=window)
-        _, alignments = model(
+        alignments = model(
             batch,
             query_nodes=torch.tensor(query, device=self.device),
             selection=selection,
             need_alignment=True,
-        )
+        ).alignments
         alignment = alignments[layer]
         targets = torch.tensor(query, device=self.device)[:, None, None]
         geometry = model.geometry

@@ -77,7 +77,9 @@ class ModelConfig(Section):
     Args:
         width: Channels of every token; a multiple of `num_heads`.
         num_heads: Attention heads.
-        num_encoder_layers: Encoder layers (time inside a node, then its neighbourhood).
+        num_encoder_layers: Encoder layers, along the time of each node.
+        num_surroundings_layers: Layers over what lies around a node in eight directions, further
+            away from one to the next; 0 where only the alignment sees other nodes.
         num_decoder_layers: Alignment-and-fusion layers.
         num_segments: Blocks of horizon steps with an alignment of their own; divides the horizon.
         topk: Sources kept per query (all candidates where there are fewer).
@@ -88,8 +90,6 @@ class ModelConfig(Section):
         screened_blocks: Blocks that a group admits (with `blocks`).
         window_nodes: Nearest other nodes in the local window.
         window_steps: Most recent steps of these nodes that count as local; older ones are global.
-        encoder_nodes: Nearest nodes, the node itself included, that help to choose sources; what a
-            forecast takes from other places comes from its sources alone.
         num_bases: Basis projections that dynamic value generation mixes.
         relation_dim: Features of the relative position (distance, direction, lag).
         dropout: Share of activations dropped while training.
@@ -106,6 +106,7 @@ class ModelConfig(Section):
     width: Int = Field(32, ge=4)
     num_heads: Int = Field(4, ge=1)
     num_encoder_layers: Int = Field(1, ge=0)
+    num_surroundings_layers: Int = Field(0, ge=0)
     num_decoder_layers: Int = Field(1, ge=1)
     num_segments: Int = Field(4, ge=1)
     topk: Int = Field(16, ge=1)
@@ -115,7 +116,6 @@ class ModelConfig(Section):
     screened_blocks: Int = Field(24, ge=1)
     window_nodes: Int = Field(8, ge=1)
     window_steps: Int = Field(8, ge=1)
-    encoder_nodes: Int = Field(1, ge=1)
     num_bases: Int = Field(4, ge=1)
     relation_dim: Int = Field(16, ge=1)
     dropout: Real = Field(0.1, ge=0.0, lt=1.0)
@@ -186,6 +186,8 @@ class TrainConfig(Section):
         batch_size: Windows per step.
         loss: `mae`, or `mse` where large errors are worse than many small ones; the epoch with the
             least validation MAE, or RMSE, is kept.
+        alignment_loss: Weight of the error that the aligned sources make when they forecast alone,
+            beside that of the forecast; it makes an alignment look at causes.
         learning_rate: Peak of the cosine schedule.
         weight_decay: AdamW's decoupled weight decay.
         warmup_steps: Steps of linear warm-up.
@@ -209,6 +211,7 @@ class TrainConfig(Section):
     epochs: Int = Field(10, ge=1)
     batch_size: Int = Field(16, ge=1)
     loss: Literal["mae", "mse"] = "mae"
+    alignment_loss: Real = Field(0.5, ge=0)
     learning_rate: Real = Field(2e-3, gt=0)
     weight_decay: Real = Field(1e-3, ge=0)
     warmup_steps: Int = Field(50, ge=0)

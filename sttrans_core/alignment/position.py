@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sttrans_core.space.relation import NUM_DIRECTIONS, NUM_SECTORS, ring_centres
 
-__all__ = ["FixedPosition", "LearnedPosition", "first_preferences"]
+__all__ = ["FixedPosition", "LearnedPosition"]
 
 
 class LearnedPosition(nn.Module):
@@ -103,18 +103,6 @@ class FixedPosition(nn.Module):
     def project(self, query: Float[Tensor, "... head dim"]) -> Float[Tensor, "... head 1"]:
         """Weigh the decay by 1, whatever the query."""
         return torch.ones_like(query[..., :1])
-
-
-def first_preferences(num_heads: int) -> Float[Tensor, "head relation"]:
-    """Give how much each head prefers each relation class at first, whatever the query.
-
-    Args:
-        num_heads: Attention heads.
-
-    Returns:
-        More for what is near, and for each head more in another direction; 0 for the node itself.
-    """
-    return _first_slopes(num_heads) @ _slope_inputs(1)[:, 0].T
 
 
 def _slope_inputs(history_steps: int) -> Float[Tensor, "relation history 6"]:

@@ -18,8 +18,9 @@ from sttrans_core.alignment.position import LearnedPosition
 from sttrans_core.baselines.staeformer import STAEformer
 from sttrans_core.config import ExperimentConfig
 from sttrans_core.data.windows import Batch, Scaler, Windows
-from sttrans_core.model.encoder import EncoderLayer, SurroundingsLayer
+from sttrans_core.model.encoder import EncoderLayer
 from sttrans_core.model.sttrans import DataShape, STTrans, forecast_of
+from sttrans_core.model.surroundings import Surroundings
 from sttrans_core.space.relation import Geometry
 
 __all__ = ["SUBJECTS", "Case", "cases_of"]
@@ -153,19 +154,18 @@ def _flexible(observed: Tensor, nodes: int) -> Callable[[Tensor, Tensor, Tensor]
 
 
 def _encoder(nodes: int, batch: int) -> dict[str, Callable[[], object]]:
-    """Forward and backward of the encoder, along time and over four near nodes."""
-    geometry = Geometry(*_places(nodes), num_neighbours=4)
-    along = EncoderLayer(WIDTH, HEADS, dropout=0.1)
-    across = SurroundingsLayer(WIDTH, HEADS, geometry=geometry, num_neighbours=4, dropout=0.1)
+    """Forward and backward of the encoder along time, and of the surroundings."""
+    geometry = Geometry(*_places(nodes), num_neighbours=1)
     token = torch.randn(batch, nodes, HISTORY, WIDTH, requires_grad=True)
     observed = torch.rand(batch, nodes, HISTORY) > 0.05
-    layers = [along.to(token.device), across.to(token.device)]
+    place, calendar = torch.zeros(nodes, WIDTH), torch.zeros(batch, WIDTH)
+    along = EncoderLayer(WIDTH, HEADS, dropout=0.1).to(token.device)
+    around = Surroundings(
+        WIDTH, geometry=geometry, history_steps=HISTORY, num_layers=1, dropout=0.1
+    ).to(token.device)
 
     def call() -> None:
-        mixed = token
-        for layer in layers:
-            mixed = layer(mixed, observed=observed)
-        mixed.sum().backward()
+        around(along(token, observed=observed), place, calendar).sum().backward()
 
     return {"encoder layer": call}
 

@@ -61,7 +61,7 @@ def screening_recall(
     geometry, rows = model.geometry, []
 
     def align(selection: Selection) -> Alignment:
-        _, alignments = model(batch, selection=selection, need_alignment=True)
+        alignments = model(batch, selection=selection, need_alignment=True).alignments
         return alignments[-1]
 
     exact = align(replace(trained, screening="exact"))

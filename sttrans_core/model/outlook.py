@@ -1,14 +1,14 @@
-"""What a place's own readings say of its future, before other places are looked at."""
+"""What a place's own readings, and what lies around it, say of its future."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["OwnOutlook"]
+__all__ = ["Outlook"]
 
 
-class OwnOutlook(nn.Module):
-    """A residual network over a place's history, its calendar, earlier days, and the place itself.
+class Outlook(nn.Module):
+    """A residual network over a place's history, calendar, earlier days, surroundings, and itself.
 
     Four times as wide as a token: which days and places are alike takes more channels than what a
     source says. Its state is what the queries of the alignment are made of, and a first forecast.
@@ -20,6 +20,7 @@ class OwnOutlook(nn.Module):
         num_segments: Segments of the horizon.
         num_outputs: Values that are forecast of a place.
         num_earlier: Values of earlier days that a window holds of a place; none without lags.
+        has_surroundings: Whether it is told what lies around the place.
         dropout: Share of hidden channels dropped while training.
 
     Source: Shao et al., "Spatial-temporal identity" (STID, CIKM 2022), for a wide network over
@@ -35,6 +36,7 @@ class OwnOutlook(nn.Module):
         num_segments: int,
         num_outputs: int,
         num_earlier: int,
+        has_surroundings: bool,
         dropout: float,
     ) -> None:
         super().__init__()
@@ -43,7 +45,8 @@ class OwnOutlook(nn.Module):
         self.history = nn.Linear(history_steps * width, width)
         self.place = nn.Parameter(torch.randn(num_nodes, width) * 0.3)
         self.earlier = nn.Linear(num_earlier, width) if num_earlier else None
-        self.mix = nn.Linear((3 if self.earlier is None else 4) * width, hidden)
+        num_parts = 3 + (self.earlier is not None) + has_surroundings
+        self.mix = nn.Linear(num_parts * width, hidden)
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(hidden, hidden),
@@ -62,6 +65,7 @@ class OwnOutlook(nn.Module):
         calendar: Float[Tensor, "batch channel"],
         place: Float[Tensor, "query channel"],
         earlier: Float[Tensor, "batch steps query lag"] | None,
+        around: Float[Tensor, "batch query channel"] | None,
     ) -> tuple[Float[Tensor, "batch query segment channel"], Float[Tensor, "batch query quantity"]]:
         """Give the queries of each segment, and a first forecast.
 
@@ -70,6 +74,7 @@ class OwnOutlook(nn.Module):
             calendar: Calendar embedding of the first step ahead.
             place: Rows of `self.place` of the queried nodes.
             earlier: Values of earlier days at every step.
+            around: What lies around each place.
 
         Returns:
             Queries; z-scores of every horizon step and channel to be added to the forecast.
@@ -82,6 +87,8 @@ class OwnOutlook(nn.Module):
         ]
         if self.earlier is not None and earlier is not None:
             parts.append(self.earlier(earlier.transpose(1, 2).flatten(2)))
+        if around is not None:
+            parts.append(around)
         state = self.mix(torch.cat(parts, dim=-1))  # (B, Q, 4 D)
         for block in self.blocks:
             state = state + block(state)

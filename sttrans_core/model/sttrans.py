@@ -1,6 +1,7 @@
 """ST-Trans: embedding, encoder, alignment and fusion layers, head; readable top to bottom."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,13 +18,14 @@ from sttrans_core.config import ModelConfig
 from sttrans_core.data.windows import Batch
 from sttrans_core.model.anomalies import StandardizedAnomalies
 from sttrans_core.model.embedding import CalendarEmbedding, SourceEmbedding
-from sttrans_core.model.encoder import EncoderLayer, SurroundingsLayer
+from sttrans_core.model.encoder import EncoderLayer
 from sttrans_core.model.fusion import DynamicValues, SpatioTemporalFusion, StaticValues
-from sttrans_core.model.outlook import OwnOutlook
+from sttrans_core.model.outlook import Outlook
 from sttrans_core.model.starting_point import StartingPoint
+from sttrans_core.model.surroundings import Surroundings
 from sttrans_core.space.relation import Geometry
 
-__all__ = ["DataShape", "DecoderLayer", "STTrans", "forecast_of"]
+__all__ = ["DataShape", "DecoderLayer", "Output", "STTrans", "forecast_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,21 @@ class DataShape:
     num_inputs: int = 1
     num_lags: int = 0
     downstream: np.ndarray | None = None
+
+
+class Output(NamedTuple):
+    """What the model gives for some windows.
+
+    Args:
+        forecast: Z-scores of every horizon step and query node.
+        alignments: One per decoder layer, outermost last; none where they were not asked for.
+        aligned: The forecast that the values of the aligned sources make without all else, from
+            which the alignment learns; none without an alignment.
+    """
+
+    forecast: Float[Tensor, "batch horizon query channel"]
+    alignments: list[Alignment]
+    aligned: Float[Tensor, "batch horizon query channel"] | None
 
 
 class DecoderLayer(nn.Module):
@@ -95,22 +112,25 @@ class DecoderLayer(nn.Module):
         source: Float[Tensor, "batch node history channel"],
         reading: Float[Tensor, "batch node history channel"],
         *,
-        hint: Float[Tensor, "batch query 1 channel"] | None,
         place: Float[Tensor, "query segment channel"],
         observed: Bool[Tensor, "batch node history"],
         geometry: Geometry,
         query_nodes: Int[Tensor, " query"] | None,
         selection: Selection | None,
         need_alignment: bool,
-    ) -> tuple[Float[Tensor, "batch query segment channel"], Alignment | None]:
-        """Align, aggregate and fuse."""
+    ) -> tuple[
+        Float[Tensor, "batch query segment channel"],
+        Float[Tensor, "batch query segment channel"],
+        Alignment | None,
+    ]:
+        """Align, aggregate and fuse; give the new query, what was aggregated, and the alignment."""
         values = self.values(reading)
         if self.alignment is None:
             aggregated, alignment = _own_history(values, observed, query_nodes), None
             aggregated = aggregated[:, :, None].expand_as(query)
         else:
             aggregated, alignment = self.alignment(
-                query if hint is None else query + hint,
+                query,
                 source,
                 values,
                 place=place,
@@ -120,7 +140,7 @@ class DecoderLayer(nn.Module):
                 selection=selection,
                 need_alignment=need_alignment,
             )
-        return self.fusion(query, aggregated), alignment
+        return self.fusion(query, aggregated), aggregated, alignment
 
 
 class STTrans(nn.Module):
@@ -142,7 +162,7 @@ class STTrans(nn.Module):
         self.geometry = Geometry(
             shape.latitude,
             shape.longitude,
-            num_neighbours=max(1 + config.window_nodes, config.encoder_nodes),
+            num_neighbours=1 + config.window_nodes,
             downstream=shape.downstream,
         )
         self.calendar = CalendarEmbedding(
@@ -168,26 +188,26 @@ class STTrans(nn.Module):
             EncoderLayer(width, config.num_heads, dropout=config.dropout)
             for _ in range(config.num_encoder_layers)
         )
-        num_neighbours = 1 if config.sources == "own" else min(config.encoder_nodes, num_nodes)
-        self.surroundings = nn.ModuleList(
-            SurroundingsLayer(
+        self.surroundings = (
+            Surroundings(
                 width,
-                config.num_heads,
                 geometry=self.geometry,
-                num_neighbours=num_neighbours,
+                history_steps=shape.history_steps,
+                num_layers=config.num_surroundings_layers,
                 dropout=config.dropout,
             )
-            for _ in range(config.num_encoder_layers if num_neighbours > 1 else 0)
+            if config.num_surroundings_layers
+            else None
         )
-        self.where = nn.Linear(shape.history_steps * width, width) if self.surroundings else None
         num_steps = shape.history_steps + shape.horizon_steps
-        self.own = OwnOutlook(
+        self.outlook = Outlook(
             width,
             num_nodes=num_nodes,
             history_steps=shape.history_steps,
             num_segments=segments,
             num_outputs=shape.horizon_steps * shape.num_channels,
             num_earlier=2 * shape.num_lags * shape.num_channels * num_steps,
+            has_surroundings=self.surroundings is not None,
             dropout=config.dropout,
         )
         self.target = nn.Parameter(torch.randn(num_nodes, width) * 0.5)
@@ -206,10 +226,9 @@ class STTrans(nn.Module):
             if shape.num_lags
             else None
         )
-        self.head = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, shape.horizon_steps // segments * shape.num_channels),
-        )
+        num_outputs = shape.horizon_steps // segments * shape.num_channels
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, num_outputs))
+        self.aligned_head = None if config.sources == "own" else nn.Linear(width, num_outputs)
 
     def forward(
         self,
@@ -218,7 +237,7 @@ class STTrans(nn.Module):
         query_nodes: Int[Tensor, " query"] | None = None,
         selection: Selection | None = None,
         need_alignment: bool = False,
-    ) -> tuple[Float[Tensor, "batch horizon query channel"], list[Alignment]]:
+    ) -> Output:
         """Forecast every horizon step of every query node.
 
         Args:
@@ -228,7 +247,7 @@ class STTrans(nn.Module):
             need_alignment: Also return the alignment of each decoder layer.
 
         Returns:
-            The forecast in z-scores, and the alignments, outermost layer last.
+            The forecast, the alignments, and what the aligned sources forecast alone.
         """
         usual = self.anomalies.usual(batch)  # (B, T + P, N, C)
         batch = self.anomalies(batch, usual)
@@ -243,26 +262,24 @@ class STTrans(nn.Module):
         for layer in self.encoder:
             source = layer(source, observed=observed)
         place = _of(query_nodes, self.target, dim=0)[:, None] + self.segment  # (Q, S, D)
-        own, first = self.own(
+        around = None
+        if self.surroundings is not None:
+            around = self.surroundings(source, self.outlook.place, future[:, 0])  # (B, N, D)
+        state, first = self.outlook(
             _of(query_nodes, source, dim=1),
             future[:, 0],
-            _of(query_nodes, self.own.place, dim=0),
+            _of(query_nodes, self.outlook.place, dim=0),
             None if batch.earlier is None else _of(query_nodes, batch.earlier, dim=2),
+            None if around is None else _of(query_nodes, around, dim=1),
         )  # (B, Q, S, D), (B, Q, P C)
         when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
-        query = own + when[:, None] + place
-        hint = None  # where to look, which surroundings may say; what there is, sources alone
-        if self.where is not None:
-            for layer in self.surroundings:
-                source = layer(source, observed=observed)
-            hint = self.where(_of(query_nodes, source, dim=1).flatten(2))[:, :, None]
-        alignments = []
+        query = state + when[:, None] + place
+        alignments, aggregated = [], query
         for layer in self.decoder:
-            query, alignment = layer(
+            query, aggregated, alignment = layer(
                 query,
                 source,
                 reading,
-                hint=hint,
                 place=place,
                 observed=observed,
                 geometry=self.geometry,
@@ -274,18 +291,24 @@ class STTrans(nn.Module):
         if asked is not None and query_nodes is not asked:
             rows = (query_nodes == asked[:, None]).int().argmax(1)
             query, alignments = query[:, rows], [each.rows(rows) for each in alignments]
-            first, query_nodes = first[:, rows], asked
-        steps = self.head(query).flatten(2) + first  # (B, Q, P C)
-        steps = steps.unflatten(2, (-1, self.num_channels))  # (B, Q, P, C)
+            first, aggregated, query_nodes = first[:, rows], aggregated[:, rows], asked
+        steps = self._by_step(self.head(query).flatten(2) + first)
         last = _of(query_nodes, self._last_observed(batch), dim=1)  # (B, Q, C)
         earlier = batch.earlier
         if earlier is not None:
             earlier = _of(query_nodes, earlier[:, self.history_steps :], dim=2)
         start = last[:, None] if self.start is None else self.start(query, last, earlier)
-        anomaly = start + steps.transpose(1, 2)  # (B, P, Q, C)
         spread = _of(query_nodes, self.anomalies.spread, dim=0)
         usual = _of(query_nodes, usual[:, self.history_steps :], dim=2)
-        return usual + spread * anomaly, alignments
+        aligned = None
+        if self.aligned_head is not None:
+            aligned = usual + spread * self._by_step(self.aligned_head(aggregated).flatten(2))
+        return Output(usual + spread * (start + steps), alignments, aligned)
+
+    def _by_step(
+        self, values: Float[Tensor, "batch query quantity"]
+    ) -> Float[Tensor, "batch horizon query channel"]:
+        return values.unflatten(2, (-1, self.num_channels)).transpose(1, 2)
 
     def _last_observed(self, batch: Batch) -> Float[Tensor, "batch node channel"]:
         """Give the newest observed anomaly; 0, what is usual, where there is none."""

@@ -107,5 +107,5 @@ class _MeanForecast:
     def __call__(
         self, values: Float[Tensor, "batch history node channel"], *others: Tensor | None
     ) -> Float[Tensor, " batch"]:
-        forecast, _ = self.model(Batch(values, *others), query_nodes=self.query)
+        forecast = self.model(Batch(values, *others), query_nodes=self.query).forecast
         return self.scaler.inverse(forecast).flatten(1).mean(1)

@@ -9,9 +9,18 @@ from jaxtyping import Float, Float64, Int64
 from numpy.typing import ArrayLike
 from scipy.spatial import KDTree
 
-__all__ = ["EARTH_RADIUS_KM", "bearing_degrees", "haversine_km", "nearest_nodes", "unit_points"]
+__all__ = [
+    "EARTH_RADIUS_KM",
+    "NUM_SECTORS",
+    "bearing_degrees",
+    "compass_nodes",
+    "haversine_km",
+    "nearest_nodes",
+    "unit_points",
+]
 
 EARTH_RADIUS_KM = 6371.0088
+NUM_SECTORS = 8  # of the compass: north first, then north-east
 # Chord lengths on the unit sphere closer than this (6 mm on the ground) count as equal.
 _TIE_DECIMALS = 9
 # Neighbour entries looked at in one go; bounds the memory when many nodes share one place.
@@ -107,6 +116,54 @@ def nearest_nodes(
             unresolved.append(rows[~settled])
         open_rows, reach = np.concatenate(unresolved), min(2 * reach, num_nodes)
     return nearest
+
+
+def compass_nodes(
+    latitude: Float[np.ndarray, " node"],
+    longitude: Float[np.ndarray, " node"],
+    *,
+    reach_km: float | int,
+) -> Int64[np.ndarray, "node sector"]:
+    """Give, for each node, the nearest node in each of eight directions.
+
+    On a grid these are the cells around it; towards the poles, where cells are narrow, still one to
+    the north and one to the south.
+
+    Args:
+        latitude: Degrees north.
+        longitude: Degrees east, in any turn.
+        reach_km: Distance beyond which no node counts.
+
+    Returns:
+        Node indices for north, north-east and so on; -1 where there is none.
+    """
+    latitude, longitude = np.asarray(latitude, float), np.asarray(longitude, float)
+    points = unit_points(latitude, longitude)
+    tree = KDTree(points)
+    reach = 2 * np.sin(min(reach_km / EARTH_RADIUS_KM, np.pi) / 2)  # as a chord of the unit sphere
+    found = np.full((len(points), NUM_SECTORS), -1, dtype=np.int64)
+    rows, count = np.arange(len(points)), min(32, len(points))
+    while rows.size:
+        unresolved = []
+        for part in np.array_split(rows, -(-rows.size * count // _ENTRIES_AT_ONCE)):
+            distance, index = tree.query(points[part], k=np.arange(1, count + 1))
+            here = part[:, None]
+            bearing = bearing_degrees(
+                latitude[here], longitude[here], latitude[index], longitude[index]
+            )
+            sector = np.round(bearing / (360 / NUM_SECTORS)).astype(int) % NUM_SECTORS
+            apart = np.round(distance, _TIE_DECIMALS)
+            counts = (apart > 0) & (distance <= reach)
+            for direction in range(NUM_SECTORS):
+                inside = counts & (sector == direction)
+                # Of those as near as the nearest the first one: the order among them is not fixed.
+                nearest = np.where(inside, apart, np.inf).min(1, keepdims=True)
+                first = np.where(inside & (apart == nearest), index, len(points)).min(1)
+                found[part, direction] = np.where(np.isfinite(nearest[:, 0]), first, -1)
+            is_done = (distance[:, -1] > reach) | (count == len(points))
+            unresolved.append(part[~(is_done | (found[part] >= 0).all(1))])
+        rows, count = np.concatenate(unresolved), min(2 * count, len(points))
+    return found
 
 
 def _sorted_neighbours(

@@ -9,14 +9,21 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
-from sttrans_core.space.geometry import EARTH_RADIUS_KM, haversine_km, nearest_nodes, unit_points
+from sttrans_core.space.geometry import (
+    EARTH_RADIUS_KM,
+    NUM_SECTORS,
+    compass_nodes,
+    haversine_km,
+    nearest_nodes,
+    unit_points,
+)
 from sttrans_core.space.grouping import group_places
 from sttrans_core.space.roads import pairs_along_roads
 
 __all__ = ["Geometry", "Groups", "direction_names", "ring_centres"]
 
-NUM_SECTORS = 8
 _DISTANCE_EDGES = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 11.5, 15.5, 20.5, 30.5)  # in spacings
+_AROUND = 6  # spacings to the nearest node in a direction, at most
 _MOST_TABLED = 2048  # nodes; the table then takes 8 MB
 DOWNSTREAM, UPSTREAM = NUM_SECTORS, NUM_SECTORS + 1
 NUM_DIRECTIONS = NUM_SECTORS + 2  # bearings, then the two ways along the road
@@ -148,6 +155,17 @@ class Geometry(nn.Module):
         east = torch.remainder(there[..., 1] - here[..., 1] + math.pi, 2 * math.pi) - math.pi
         east = east * torch.cos((there[..., 0] + here[..., 0]) / 2)
         return east * EARTH_RADIUS_KM, north * EARTH_RADIUS_KM
+
+    def around(self) -> Int[Tensor, "node direction"]:
+        """Give each node and the nearest one in each of eight directions.
+
+        Returns:
+            Node indices; the number of nodes stands for none.
+        """
+        latitude, longitude = np.degrees(self.position.double().cpu().numpy()).T
+        near = compass_nodes(latitude, longitude, reach_km=_AROUND * self.spacing_km)
+        near = np.where(near < 0, self.num_nodes, near)
+        return torch.from_numpy(np.column_stack([np.arange(self.num_nodes), near]))
 
     def groups(self, *, group_size: int, block_size: int, window_nodes: int) -> Groups:
         """Group targets that share their candidates, and source nodes that are screened as one.

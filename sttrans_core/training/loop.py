@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig
 from sttrans_core.data.saved import absolute_name
 from sttrans_core.data.splits import Split
+from sttrans_core.data.windows import Batch
 from sttrans_core.devices import keep_freed_memory
 from sttrans_core.evaluation.metrics import ErrorSums, masked_error
 from sttrans_core.fitted import FittedData
@@ -242,19 +244,28 @@ class _Trainer:
         mine = starts[self.processes.rank :: self.processes.count]
         batch = self.windows.batch(torch.from_numpy(mine if len(mine) else starts[:1]))
         batch = disturb(batch, gaps=self.config.train.gaps, noise=self.config.train.noise)
-        total, count = masked_error(
-            self.fitted.scaler.inverse(forecast_of(self.model, batch).float()),
+        output = self.model(batch)
+        forecast, aligned = (output, None) if isinstance(output, Tensor) else (output[0], output[2])
+        total, count = self._error(forecast, batch)
+        whole = total
+        if aligned is not None and self.config.train.alignment_loss:
+            whole = total + self.config.train.alignment_loss * self._error(aligned, batch)[0]
+        if not len(mine):
+            total, whole, count = total * 0, whole * 0, count * 0
+        count = self.processes.add_up(count).clamp_min(1e-6)
+        # Fabric gives every process the mean of all gradients.
+        self.fabric.backward(whole * self.processes.count / count)
+        return float(self.processes.add_up(total.detach()) / count)
+
+    def _error(self, forecast: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Give the sum of the errors of a forecast in z-scores, and what it is a sum of."""
+        return masked_error(
+            self.fitted.scaler.inverse(forecast.float()),
             batch.target,
             kind=self.config.train.loss,
             spread=self.fitted.scaler.std,
             weight=self.node_weight,
         )
-        if not len(mine):
-            total, count = total * 0, count * 0
-        count = self.processes.add_up(count).clamp_min(1e-6)
-        # Fabric gives every process the mean of all gradients.
-        self.fabric.backward(total * self.processes.count / count)
-        return float(self.processes.add_up(total.detach()) / count)
 
     def _clip(self) -> None:
         """Limit the gradient; one that is not finite ends the training.

@@ -79,7 +79,7 @@ def small_config(variant: str = "full", **sections: Any) -> ExperimentConfig:
             "group_size": 3,
             "block_size": 2,
             "screened_blocks": 1,
-            "encoder_nodes": 3,
+            "num_surroundings_layers": 2,
             "num_bases": 3,
             "relation_dim": 5,
         },

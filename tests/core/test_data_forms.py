@@ -100,7 +100,7 @@ def test_scores_of_a_grid_count_cells_by_area(grid_run):
 
 def _forget(model: torch.nn.Module) -> None:
     """Make a model add nothing to the point that its forecasts start from."""
-    for layer in (model.head, model.own.forecast):
+    for layer in (model.head, model.outlook.forecast):
         for parameter in layer.parameters():
             torch.nn.init.zeros_(parameter)
 
@@ -123,7 +123,7 @@ def test_seasons_are_taken_out_and_put_back():
     course += 3 * np.cos(2 * np.pi * (days % 1))[:, None]
     assert np.abs(usual[0] - course).max() < 0.3  # a wave of 1 and leap days are left in the fit
     _forget(model)
-    forecast, _ = model(batch)
+    forecast = model(batch).forecast
     values = fitted.scaler.inverse(forecast)[..., 0].detach().numpy()
     departure = grid["target"].values[100 + HISTORY - 1] - usual[0, HISTORY - 1]
     assert values[0] == pytest.approx(usual[0, HISTORY:] + departure, abs=1e-3)

@@ -15,7 +15,6 @@ from small_runs import random_batch, small_config, small_model
 from sttrans_core.kernels import ranking, vectors
 from sttrans_core.kernels.compiling import lengths, run
 from sttrans_core.model.mixing import mix_bases
-from sttrans_core.model.near_attention import attend_to_neighbours
 from sttrans_core.model.step_attention import attend_to_steps
 from sttrans_core.space.relation import DOWNSTREAM, NUM_DIRECTIONS, Geometry
 
@@ -246,34 +245,6 @@ def test_attention_among_steps_is_a_softmax_over_what_was_observed(steps):
     assert torch.allclose(got, want, rtol=0, atol=1e-13)
     of_got, of_want = (torch.autograd.grad(each.square().sum(), tokens)[0] for each in (got, want))
     assert torch.allclose(of_got, of_want, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("near", [1, 3, 5])
-def test_attention_over_near_nodes_is_a_softmax_over_what_was_observed(near):
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randn(2, 5, 7, 3, 2, 3, generator=generator, dtype=torch.float64)
-    seen = torch.rand(2, 5, 7, generator=generator) > 0.3
-    order = torch.rand(5, 5, generator=generator).fill_diagonal_(-1).argsort(1)[:, :near]
-    bias = torch.randn(5, 2, near, generator=generator, dtype=torch.float64).requires_grad_()
-    tokens.requires_grad_()
-    query, key, value = tokens.unbind(3)
-    score = torch.einsum("bnthd,bmthd->bthnm", query, key) / math.sqrt(3)
-    whole = torch.full((5, 2, 5), -torch.inf, dtype=torch.float64)
-    whole = whole.scatter(2, order[:, None].expand(-1, 2, -1), bias).transpose(0, 1)  # (H, N, M)
-    closed = ~(seen.transpose(1, 2)[:, :, None, None] | torch.eye(5, dtype=torch.bool))
-    weight = (score + whole).masked_fill(closed, -torch.inf).softmax(-1)
-    want = torch.einsum("bthnm,bmthd->bnthd", weight, value)
-    got = attend_to_neighbours(tokens, observed=seen, neighbours=order, bias=bias)
-    assert torch.allclose(got, want, rtol=0, atol=1e-13)
-    with torch.no_grad():  # too little work to be compiled for
-        plain = attend_to_neighbours(tokens, observed=seen, neighbours=order, bias=bias)
-    assert torch.allclose(plain, want, rtol=0, atol=1e-13)
-    for of_got, of_want in zip(
-        torch.autograd.grad(got.square().sum(), (tokens, bias)),
-        torch.autograd.grad(want.square().sum(), (tokens, bias)),
-        strict=True,
-    ):
-        assert torch.allclose(of_got, of_want, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("screening", ["exact", "blocks"])

@@ -38,8 +38,8 @@ def test_nodes_have_no_order(variant, seed):
             per_node = parameter.shape[0] == NODES
             parameter.copy_(own[name][order] if per_node else own[name])
     batch = random_batch(seed=seed)
-    forecast, alignments = model(batch, need_alignment=True)
-    renumbered, others = other(_permuted(batch, order), need_alignment=True)
+    forecast, alignments, _ = model(batch, need_alignment=True)
+    renumbered, others, _ = other(_permuted(batch, order), need_alignment=True)
     assert torch.allclose(renumbered, forecast[:, :, order], atol=1e-4)
     for one, two in zip(alignments, others, strict=True):
         assert torch.equal(torch.as_tensor(order)[two.node] * two.valid,
@@ -49,17 +49,17 @@ def test_nodes_have_no_order(variant, seed):
 @every_variant
 def test_windows_of_a_batch_do_not_mix(variant):
     model, batch = small_model(small_config(variant)).eval(), random_batch(windows=3)
-    everything, _ = model(batch)
+    everything = model(batch).forecast
     for row in range(3):
-        alone, _ = model(type(batch)(*(p if p is None else p[row : row + 1] for p in batch)))
+        alone = model(type(batch)(*(p if p is None else p[row : row + 1] for p in batch))).forecast
         assert torch.allclose(alone[0], everything[row], atol=1e-5)
 
 
 @every_variant
 def test_the_forecast_does_not_read_the_target(variant):
     model, batch = small_model(small_config(variant)).eval(), random_batch()
-    forecast, _ = model(batch)
-    blind, _ = model(batch._replace(target=None))
+    forecast = model(batch).forecast
+    blind = model(batch._replace(target=None)).forecast
     assert torch.equal(forecast, blind)
 
 
@@ -67,7 +67,7 @@ def test_the_forecast_does_not_read_the_target(variant):
 @pytest.mark.parametrize("missing", [0.6, 1.0])
 def test_missing_readings_leave_everything_finite(variant, missing):
     model, batch = small_model(small_config(variant)), random_batch(missing=missing)
-    forecast, _ = model(batch)
+    forecast = model(batch).forecast
     forecast.square().sum().backward()
     assert torch.isfinite(forecast).all()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -76,8 +76,9 @@ def test_missing_readings_leave_everything_finite(variant, missing):
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_other_places_have_their_say_through_aligned_values_alone(layers):
-    # Surroundings help to choose sources; where these bring nothing, nothing of them is left.
-    config = small_config(model={"encoder_nodes": 3, "num_decoder_layers": layers})
+    # Where no surroundings are seen.
+    fields = {"num_surroundings_layers": 0, "num_decoder_layers": layers}
+    config = small_config(model=fields)
     model, batch = small_model(config).eval(), random_batch(missing=0.2)
     other = batch.values.clone()
     other[:, :, 1:] += 3 * batch.observed[:, :, 1:, None]
@@ -107,7 +108,7 @@ def test_one_place_has_nothing_to_align_with():
     with pytest.raises(ValueError, match=sentence):
         STTrans(small_config().model, shape)
     alone = STTrans(small_config("no_alignment").model, shape)
-    forecast, _ = alone(random_batch(nodes=1))
+    forecast, *_ = alone(random_batch(nodes=1))
     assert forecast.shape == (2, 6, 1, 1)
     assert torch.isfinite(forecast).all()
 

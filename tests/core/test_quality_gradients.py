@@ -73,7 +73,6 @@ def test_compiled_loops_have_the_gradients_of_torch(trained, series, monkeypatch
     for module in (
         "alignment.topk",
         "model.mixing",
-        "model.near_attention",
         "model.step_attention",
     ):
         monkeypatch.setattr(f"sttrans_core.{module}.can_compile", lambda *_: False)

@@ -41,12 +41,16 @@ def test_forward_and_backward(variant, layers):
     taught = set()
     for seed in range(3):  # what starts at zero may pass gradients on after the first step only
         batch = random_batch(windows=5, seed=seed)
-        forecast, alignments = model(batch)
+        forecast, alignments, aligned = model(batch)
         assert forecast.shape == (5, HORIZON, NODES, 1)
         assert torch.isfinite(forecast).all()
         assert alignments == []
         optimizer.zero_grad()
         total, _ = masked_error(forecast * 10 + 50, batch.target, kind="mae", spread=10.0)
+        if variant != "no_alignment":
+            total = (
+                total + masked_error(aligned * 10 + 50, batch.target, kind="mae", spread=10.0)[0]
+            )
         total.backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
@@ -61,8 +65,8 @@ def test_forward_and_backward(variant, layers):
 def test_the_alignment_of_every_layer(variant):
     config = small_config(variant, model={"num_decoder_layers": 2})
     model, batch = small_model(config).eval(), random_batch()
-    forecast, _ = model(batch)
-    again, alignments = model(batch, need_alignment=True)
+    forecast = model(batch).forecast
+    again, alignments, _ = model(batch, need_alignment=True)
     assert torch.allclose(forecast, again, atol=1e-5)
     if variant == "no_alignment":
         assert alignments == []
@@ -79,9 +83,13 @@ def test_the_alignment_of_every_layer(variant):
 def test_some_query_nodes_are_columns_of_all(variant):
     model, batch = small_model(small_config(variant)).eval(), random_batch()
     nodes = torch.tensor([7, 0])
-    everyone, _ = model(batch)
-    some, _ = model(batch, query_nodes=nodes)
+    everyone, _, everyone_aligned = model(batch)
+    some, _, some_aligned = model(batch, query_nodes=nodes)
     assert torch.allclose(some, everyone[:, :, nodes], atol=1e-5)
+    if variant == "no_alignment":
+        assert some_aligned is everyone_aligned is None
+    else:
+        assert torch.allclose(some_aligned, everyone_aligned[:, :, nodes], atol=1e-5)
 
 
 @every_variant
