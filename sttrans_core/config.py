@@ -88,6 +88,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
+_AROUND_EACH_CELL = {"num_surroundings_layers": 5, "alignment_loss": 0.5}
+
 # What suits a data set, beside its preset: what it is split by, and what a forecast can look at.
 SUITED: dict[str, dict[str, dict[str, Any]]] = {
     "metr-la": {"data": {"lag_days": [1]}, "train": {"noise": 0.4}},
@@ -99,14 +101,14 @@ SUITED: dict[str, dict[str, dict[str, Any]]] = {
     },
     "nyc-taxi-green": {"data": {"lag_days": [7], "usual_weeks": 4}},
     "nyc-bike": {"data": {"lag_days": [7], "usual_weeks": 4}},
-    "weatherbench": {"train": {"loss": "mse"}},
+    "weatherbench": {"model": _AROUND_EACH_CELL, "train": {"loss": "mse"}},
     "ncep-air": {
-        "model": {"num_surroundings_layers": 5, "screening": "blocks", "topk": 32},
+        "model": {**_AROUND_EACH_CELL, "screening": "blocks", "topk": 32},
         "train": {"loss": "mse", "batch_size": 8},
     },
-    "era5-uk": {"train": {"loss": "mse"}},
+    "era5-uk": {"model": _AROUND_EACH_CELL, "train": {"loss": "mse"}},
     "simulated-weather": {
-        "model": {"num_surroundings_layers": 5},
+        "model": _AROUND_EACH_CELL,
         "train": {"loss": "mse", "batch_size": 4, "max_windows_per_epoch": 800},
     },
 }

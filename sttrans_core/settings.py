@@ -92,6 +92,9 @@ class ModelConfig(Section):
         window_steps: Most recent steps of these nodes that count as local; older ones are global.
         num_bases: Basis projections that dynamic value generation mixes.
         relation_dim: Features of the relative position (distance, direction, lag).
+        alignment_loss: Weight, in training, of the error that the aligned sources make when they
+            forecast alone, beside that of the forecast. With surroundings layers, which know what
+            is near without it, it makes the alignment look at causes.
         dropout: Share of activations dropped while training.
         sources: `topk` of the candidates, all `candidates`, `dense` over every source, or `own`
             history only (no cross-attention).
@@ -118,6 +121,7 @@ class ModelConfig(Section):
     window_steps: Int = Field(8, ge=1)
     num_bases: Int = Field(4, ge=1)
     relation_dim: Int = Field(16, ge=1)
+    alignment_loss: Real = Field(0.0, ge=0)
     dropout: Real = Field(0.1, ge=0.0, lt=1.0)
     sources: Literal["topk", "candidates", "dense", "own"] = "topk"
     window: Literal["local", "none"] = "local"
@@ -186,8 +190,6 @@ class TrainConfig(Section):
         batch_size: Windows per step.
         loss: `mae`, or `mse` where large errors are worse than many small ones; the epoch with the
             least validation MAE, or RMSE, is kept.
-        alignment_loss: Weight of the error that the aligned sources make when they forecast alone,
-            beside that of the forecast; it makes an alignment look at causes.
         learning_rate: Peak of the cosine schedule.
         weight_decay: AdamW's decoupled weight decay.
         warmup_steps: Steps of linear warm-up.
@@ -211,7 +213,6 @@ class TrainConfig(Section):
     epochs: Int = Field(10, ge=1)
     batch_size: Int = Field(16, ge=1)
     loss: Literal["mae", "mse"] = "mae"
-    alignment_loss: Real = Field(0.5, ge=0)
     learning_rate: Real = Field(2e-3, gt=0)
     weight_decay: Real = Field(1e-3, ge=0)
     warmup_steps: Int = Field(50, ge=0)

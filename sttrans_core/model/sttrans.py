@@ -66,8 +66,8 @@ class Output(NamedTuple):
     Args:
         forecast: Z-scores of every horizon step and query node.
         alignments: One per decoder layer, outermost last; none where they were not asked for.
-        aligned: The forecast that the values of the aligned sources make without all else, from
-            which the alignment learns; none without an alignment.
+        aligned: The forecast that the values of the aligned sources make without all else; none
+            without `alignment_loss`.
     """
 
     forecast: Float[Tensor, "batch horizon query channel"]
@@ -228,7 +228,8 @@ class STTrans(nn.Module):
         )
         num_outputs = shape.horizon_steps // segments * shape.num_channels
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, num_outputs))
-        self.aligned_head = None if config.sources == "own" else nn.Linear(width, num_outputs)
+        has_loss = config.alignment_loss and config.sources != "own"
+        self.aligned_head = nn.Linear(width, num_outputs) if has_loss else None
 
     def forward(
         self,

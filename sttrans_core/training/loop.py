@@ -248,8 +248,8 @@ class _Trainer:
         forecast, aligned = (output, None) if isinstance(output, Tensor) else (output[0], output[2])
         total, count = self._error(forecast, batch)
         whole = total
-        if aligned is not None and self.config.train.alignment_loss:
-            whole = total + self.config.train.alignment_loss * self._error(aligned, batch)[0]
+        if aligned is not None:
+            whole = total + self.config.model.alignment_loss * self._error(aligned, batch)[0]
         if not len(mine):
             total, whole, count = total * 0, whole * 0, count * 0
         count = self.processes.add_up(count).clamp_min(1e-6)

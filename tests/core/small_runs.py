@@ -80,6 +80,7 @@ def small_config(variant: str = "full", **sections: Any) -> ExperimentConfig:
             "block_size": 2,
             "screened_blocks": 1,
             "num_surroundings_layers": 2,
+            "alignment_loss": 0.5,
             "num_bases": 3,
             "relation_dim": 5,
         },

@@ -69,6 +69,17 @@ def test_it_looks_at_the_cause(wave_run):
     assert np.mean(hits) > 0.9
 
 
+def test_its_sources_forecast_alone(wave_run):
+    """Half of the loss asks for it, and the wave is all in them."""
+    forecaster, dataset = wave_run
+    batch = forecaster.batch(dataset, dataset["time"].values[1700:1900:10])
+    with torch.no_grad():
+        aligned = forecaster.model(batch).aligned
+    error = forecaster.data.in_units(aligned) - batch.target
+    followers = batch.target[:, :, 1:]
+    assert error[:, :, 1:].abs().mean() < 0.5 * (followers - followers.mean()).abs().mean()
+
+
 def test_bands_hold_about_the_nominal_share(wave_run):
     forecaster, dataset = wave_run
     # Origins after the validation part; with 360 forecasts of 5 places the spread is a few percent.
