@@ -30,6 +30,8 @@ GLOSSARY = {
     "candidate": "sources that a selection chooses from",
     "topk": "kept sources of a query",
     "neighbour": "nearest nodes, nearest first",
+    "direction": "the eight of the compass, or a place itself and these",
+    "layer": "layers of a network",
     "relation": "classes of relative place (distance ring and direction)",
     "group": "groups of near targets, which share candidates",
     "block": "blocks of near nodes, which are screened as one",

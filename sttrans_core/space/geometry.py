@@ -123,7 +123,7 @@ def compass_nodes(
     longitude: Float[np.ndarray, " node"],
     *,
     reach_km: float | int,
-) -> Int64[np.ndarray, "node sector"]:
+) -> Int64[np.ndarray, "node direction"]:
     """Give, for each node, the nearest node in each of eight directions.
 
     On a grid these are the cells around it; towards the poles, where cells are narrow, still one to
