@@ -113,7 +113,7 @@ SUITED: dict[str, dict[str, dict[str, Any]]] = {
     "weatherbench": {"model": _AROUND_EACH_CELL, "train": {"loss": "mse"}},
     "ncep-air": {
         "model": {**_AROUND_EACH_CELL, "screening": "blocks", "topk": 32},
-        "train": {"loss": "mse", "batch_size": 8},
+        "train": {"loss": "mse", "batch_size": 8, "epochs": 6},
     },
     "era5-uk": {"model": _AROUND_EACH_CELL, "train": {"loss": "mse"}},
     "simulated-weather": {
