@@ -89,21 +89,12 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 _AROUND_EACH_CELL = {"num_surroundings_layers": 5, "alignment_loss": 0.5}
-_AROUND_EACH_SENSOR = {"num_surroundings_layers": 3, "alignment_loss": 0.5}
 
 # What suits a data set, beside its preset: what it is split by, and what a forecast can look at.
 SUITED: dict[str, dict[str, dict[str, Any]]] = {
-    "metr-la": {
-        "data": {"lag_days": [1]},
-        "model": _AROUND_EACH_SENSOR,
-        "train": {"noise": 0.4},
-    },
+    "metr-la": {"data": {"lag_days": [1]}, "train": {"noise": 0.4}},
     "metr-la-10": {"data": {"lag_days": [1, 7], "usual_weeks": 4}, "train": {"noise": 0.4}},
-    "pems-bay": {
-        "data": {"lag_days": [1, 7], "usual_weeks": 4},
-        "model": _AROUND_EACH_SENSOR,
-        "train": {"noise": 0.4},
-    },
+    "pems-bay": {"data": {"lag_days": [1, 7], "usual_weeks": 4}, "train": {"noise": 0.4}},
     "nyc-taxi": {
         "data": {"split": ["2023-01-22", "2023-01-25"], "lag_days": [7], "usual_weeks": 4},
         "train": {"batch_size": 4, "average_decay": 0.995, "gaps": 0.25, "epochs": 12},

@@ -10,7 +10,7 @@ from torch import nn
 
 from sttrans_core.alignment import Alignment
 from sttrans_core.forecaster import Forecaster
-from sttrans_core.model.sttrans import STTrans
+from sttrans_core.model.sttrans import Output, STTrans
 
 Source = tuple[int, int]  # step, node
 
@@ -45,7 +45,8 @@ class KnownModel(STTrans):
         for (step, node), factor in self.coefficient.items():
             total = total + factor * batch.values[:, step, node, 0]
         forecast = total[:, None, None, None].expand(size)
-        return forecast, [self._alignment(size[0], size[2])] if need_alignment else []
+        alignments = [self._alignment(size[0], size[2])] if need_alignment else []
+        return Output(forecast, alignments, aligned=None)
 
     def _alignment(self, batch, queries):
         sources = torch.tensor(list(self.weight))  # (K, 2)
