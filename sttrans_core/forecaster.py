@@ -174,7 +174,8 @@ class Forecaster:
             The sources of each (query node, segment), ordered by mean weight, with their weights
             per head, coordinates, direction from the target (downstream or upstream along a road,
             else the compass point), times and readings, and the share of dense attention they
-            cover.
+            cover; for a run with `model.alignment_loss` also `aligned_forecast`, what the sources
+            of the last layer forecast by themselves, in original units.
 
         Raises:
             RunError: The dataset does not fit the run, or the run has no alignment.
@@ -195,19 +196,21 @@ class Forecaster:
         windows, starts, last_steps = self._cut(dataset, [time])
         batch = hide(windows.batch(starts), hidden, list(mask_steps))
         selection = self.selection(topk=topk, window=window)
-        alignments = model(
+        output = model(
             batch,
             query_nodes=torch.tensor(query, device=self.device),
             selection=selection,
             need_alignment=True,
-        ).alignments
-        alignment = alignments[layer]
+        )
+        alignment = output.alignments[layer]
+        aligned = output.aligned if layer in {-1, layers - 1} else None  # of the last layer
         targets = torch.tensor(query, device=self.device)[:, None, None]
         geometry = model.geometry
         relations = geometry.relations(targets, alignment.node[0])
         return label_alignment(
             alignment,
             dataset,
+            aligned=aligned if aligned is None else self.data.in_units(aligned[0].float()),
             query=np.array(query),
             direction=direction_names(geometry.classes[relations]),
             last_step=int(last_steps[0]),

@@ -2,6 +2,8 @@
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
 
 from sttrans_core.alignment import Alignment, Selection
 from sttrans_core.config import ExperimentConfig
@@ -78,6 +80,7 @@ def label_alignment(
     alignment: Alignment,
     dataset: xr.Dataset,
     *,
+    aligned: Float[Tensor, "horizon query channel"] | None,
     query: np.ndarray,
     direction: np.ndarray,
     last_step: int,
@@ -90,6 +93,7 @@ def label_alignment(
     Args:
         alignment: Of a batch of one window.
         dataset: What was forecast.
+        aligned: What the sources forecast by themselves, in original units, if it is known.
         query: Node index of each query.
         direction: Name of the direction from the target to each source, (query, segment, topk).
         last_step: Index of the forecast origin in the dataset's time.
@@ -152,4 +156,9 @@ def label_alignment(
             "layer": layer,
         },
     )
+    if aligned is not None:
+        channel = dataset["target"].dims[2:]
+        values = (aligned if channel else aligned[..., 0]).cpu().numpy()
+        labelled["aligned_forecast"] = (("horizon", "query_node", *channel), values)
+        labelled.coords["horizon"] = np.arange(1, len(values) + 1)
     return check_alignment(labelled)

@@ -84,6 +84,21 @@ def test_places_are_explained_in_the_order_asked_for(trained, series):
     np.testing.assert_allclose(some["weight"], expected["weight"], atol=1e-5)
 
 
+def test_what_sources_forecast_by_themselves_depends_on_them_alone(trained, series):
+    """Weighted values through a linear map, so a place without any source says the same always."""
+    alignment = trained.align(series, _at(series, 50), ["s9", "s0"])
+    aligned = alignment["aligned_forecast"]
+    assert dict(aligned.sizes) == {"horizon": HORIZON, "query_node": 2}
+    assert aligned["horizon"].values.tolist() == list(range(1, HORIZON + 1))
+    own = trained.align(series, _at(series, 50), ["s9", "s0"], topk=1)["aligned_forecast"]
+    assert not np.allclose(aligned, own, atol=1e-2)
+    outage = [
+        trained.align(series, _at(series, step), mask_nodes=trained.data.nodes)["aligned_forecast"]
+        for step in (50, 70)
+    ]
+    np.testing.assert_allclose(outage[0], outage[1], atol=1e-4)
+
+
 @pytest.mark.parametrize("topk", [1, 3, 5, SOURCES])
 def test_another_k_keeps_the_best(trained, series, topk):
     alignment = trained.align(series, _at(series, 50), ["s4"], topk=topk)
