@@ -167,7 +167,7 @@ def _encoder(nodes: int, batch: int) -> dict[str, Callable[[], object]]:
     def call() -> None:
         around(along(token, observed=observed), place, calendar).sum().backward()
 
-    return {"encoder layer": call}
+    return {"encoder and surroundings layer": call}
 
 
 def _model(nodes: int, **fields: object) -> STTrans:
