@@ -153,6 +153,8 @@ class _Trainer:
         self.averaged = averaged(self.model.module, settings.average_decay)
         self.windows = fitted.windows(dataset, config, device=self.fabric.device)
         self.node_weight = fitted.node_weight()
+        is_baseline = isinstance(config.model, BaselineConfig)
+        self.alignment_loss = 0.0 if is_baseline else config.model.alignment_loss
         self.epoch = self.step = self.bad_epochs = 0
         self.best, self.best_state = math.inf, copy.deepcopy(model.state_dict())
         self.seconds = 0.0
@@ -249,7 +251,7 @@ class _Trainer:
         total, count = self._error(forecast, batch)
         whole = total
         if aligned is not None:
-            whole = total + self.config.model.alignment_loss * self._error(aligned, batch)[0]
+            whole = total + self.alignment_loss * self._error(aligned, batch)[0]
         if not len(mine):
             total, whole, count = total * 0, whole * 0, count * 0
         count = self.processes.add_up(count).clamp_min(1e-6)
