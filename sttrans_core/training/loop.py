@@ -13,7 +13,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig
+from sttrans_core.config import BaselineConfig, ConfigError, ExperimentConfig, ModelConfig
 from sttrans_core.data.saved import absolute_name
 from sttrans_core.data.splits import Split
 from sttrans_core.data.windows import Batch
@@ -153,8 +153,8 @@ class _Trainer:
         self.averaged = averaged(self.model.module, settings.average_decay)
         self.windows = fitted.windows(dataset, config, device=self.fabric.device)
         self.node_weight = fitted.node_weight()
-        is_baseline = isinstance(config.model, BaselineConfig)
-        self.alignment_loss = 0.0 if is_baseline else config.model.alignment_loss
+        kind = config.model
+        self.alignment_loss = kind.alignment_loss if isinstance(kind, ModelConfig) else 0.0
         self.epoch = self.step = self.bad_epochs = 0
         self.best, self.best_state = math.inf, copy.deepcopy(model.state_dict())
         self.seconds = 0.0
