@@ -153,8 +153,8 @@ class _Trainer:
         self.averaged = averaged(self.model.module, settings.average_decay)
         self.windows = fitted.windows(dataset, config, device=self.fabric.device)
         self.node_weight = fitted.node_weight()
-        kind = config.model
-        self.alignment_loss = kind.alignment_loss if isinstance(kind, ModelConfig) else 0.0
+        ours = config.model
+        self.alignment_loss = ours.alignment_loss if isinstance(ours, ModelConfig) else 0.0
         self.epoch = self.step = self.bad_epochs = 0
         self.best, self.best_state = math.inf, copy.deepcopy(model.state_dict())
         self.seconds = 0.0
