@@ -16,11 +16,14 @@ from stviz.theme import Theme, get_theme
 __all__ = ["AboutView"]
 
 LIMITS = """
-An alignment says what the model weighed, not what caused the traffic. Only on simulated data is the
-true cause known; there the line below the cube says how often it was found, beside chance.
+An alignment says what the model weighed, not what caused the readings. Only on simulated data is
+the true cause known; there the line below the cube says how often it was found, beside chance.
 
 The picture shows the k sources that were kept. The covered mass is the share of dense attention,
 over every observed place and time step, that falls on them.
+
+On grids a forecast also takes what lies around a cell, without a source. There the line below the
+cube says what the sources forecast alone; far from the forecast, they are not its whole reason.
 
 A retrained variant has weights of its own. A live switch (k, local window)
 changes what one set of weights may look at when an alignment is made; the forecast line and the

@@ -8,6 +8,7 @@ import xarray as xr
 
 from explorer.evidence import Evidence
 from stviz import alignment_table
+from stviz.labels import describe_lead
 from stviz.theme import Theme, pick_colors
 
 __all__ = ["comparison_html", "empty_html", "sources_html", "trust_html"]
@@ -17,6 +18,10 @@ NOTABLE = 0.05
 COVERED = (
     "the weight that these sources would have if the model attended to every place and time step: "
     "the picture leaves the rest out"
+)
+ALONE = (
+    "what the readings of these sources, weighted as shown, forecast without anything else: where "
+    "that is far from the forecast, it rests on what is not shown"
 )
 
 
@@ -123,6 +128,14 @@ def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
     if np.isfinite(at["covered_mass"]):
         covered = f"{at['covered_mass']:.0%}"
         facts.insert(0, _fact(covered, "of dense attention covered", colors, COVERED))
+    alone = evidence.alignment.get("aligned_forecast")
+    if alone is not None:
+        step = at["last_step"]
+        by_sources = alone.sel(query_node=at["node"], horizon=step).item()
+        whole = evidence.forecast["forecast"].sel(node=at["node"], horizon=step).item()
+        ahead = describe_lead(at["last_minutes"], step_minutes=at["interval_minutes"])
+        words = f"by these sources alone, {whole:.1f} as forecast, {ahead}"
+        facts.append(_fact(f"{by_sources:.1f} {at['units']}", words, colors, ALONE))
     if not asked.window:
         facts.append(_fact("no", "source from the local window, switched live", colors))
     if at["shown_weight"] < 0.995:
@@ -135,7 +148,7 @@ def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
                 f"true cause in the Top-{min(TOP, at['topk'])} (chance {hits.chance:.0%}, "
                 f"nearest {hits.nearest:.0%}), {hits.num_scored} forecasts now",
                 colors,
-                "over all places and lead times; the simulation knows what caused each speed",
+                "over all places and lead times; the simulation knows what caused each reading",
             )
         )
     return f"<div class='trust' style='line-height:1.5'>{' '.join(facts)}</div>"
