@@ -61,6 +61,7 @@ def plot_results(
             for (dataset, section, units), _ in panels
         ],
     )
+    figure.update_annotations(x=0, xanchor="left", font_size=13)  # clear of the legend
     columns = list(dict.fromkeys(table["column"]))
     named: set[str] = set()
     for place, (_, cells) in enumerate(panels, start=1):
