@@ -249,9 +249,8 @@ class _Trainer:
         output = self.model(batch)
         forecast, aligned = (output, None) if isinstance(output, Tensor) else (output[0], output[2])
         total, count = self._error(forecast, batch)
-        whole = total
-        if aligned is not None:
-            whole = total + self.alignment_loss * self._error(aligned, batch)[0]
+        also = 0.0 if aligned is None else self.alignment_loss * self._error(aligned, batch)[0]
+        whole = total + also
         if not len(mine):
             total, whole, count = total * 0, whole * 0, count * 0
         count = self.processes.add_up(count).clamp_min(1e-6)

@@ -69,7 +69,7 @@ def test_nothing_is_forecast_below_what_can_be(forecast, series, trained):
 
 def test_an_alignment_keeps_its_contract(alignment, trained):
     check_alignment(alignment)
-    sizes = {"query_node": 2, "segment": SEGMENTS, "head": 2, "source": 5}
+    sizes = {"query_node": 2, "segment": SEGMENTS, "head": 2, "source": 5, "horizon": HORIZON}
     assert dict(alignment.sizes) == sizes
     assert alignment["query_node"].values.tolist() == ["s7", "s2"]
     assert alignment["segment"].values.tolist() == [1, 2, 3]
