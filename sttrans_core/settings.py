@@ -93,8 +93,8 @@ class ModelConfig(Section):
         num_bases: Basis projections that dynamic value generation mixes.
         relation_dim: Features of the relative position (distance, direction, lag).
         alignment_loss: Weight, in training, of the error that the aligned sources make when they
-            forecast alone, beside that of the forecast. With surroundings layers, which know what
-            is near without it, it makes the alignment look at causes.
+            forecast alone, beside that of the forecast. Surroundings layers know what is near
+            without an alignment, which then learns little where nothing else is asked of it.
         dropout: Share of activations dropped while training.
         sources: `topk` of the candidates, all `candidates`, `dense` over every source, or `own`
             history only (no cross-attention).

@@ -23,7 +23,8 @@ The picture shows the k sources that were kept. The covered mass is the share of
 over every observed place and time step, that falls on them.
 
 On grids a forecast also takes what lies around a cell, without a source. There the line below the
-cube says what the sources forecast alone; far from the forecast, they are not its whole reason.
+cube says what the sources forecast alone. Far from the forecast, they are not its whole reason;
+close to it, that is no proof, because everything that the model sees has a say in their choice.
 
 A retrained variant has weights of its own. A live switch (k, local window)
 changes what one set of weights may look at when an alignment is made; the forecast line and the

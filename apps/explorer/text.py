@@ -20,8 +20,8 @@ COVERED = (
     "the picture leaves the rest out"
 )
 ALONE = (
-    "what the readings of these sources, weighted as shown, forecast without anything else: where "
-    "that is far from the forecast, it rests on what is not shown"
+    "what the values of these sources, all heads together, forecast without the rest of the model: "
+    "far from the forecast, it rests on what is not shown; close to it, that is no proof"
 )
 
 
