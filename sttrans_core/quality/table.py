@@ -56,9 +56,9 @@ def evaluate_quality(
 
         `covered_mass` is the share of dense attention. `deletion` and `insertion` are areas of
         curves: above chance, the alignment ranks sources as the forecast depends on them. On
-        simulated data `hit_rate` and `cause_share` (of the weight) are of congested targets. With
-        `others`, `jaccard`, `shared_weight` and `correlation` tell how far seeds agree; see
-        `alignment_stability`. None where the run has no alignment.
+        simulated data `hit_rate` and `cause_share` (of the weight) are of congested targets, or
+        of carried ones. With `others`, `jaccard`, `shared_weight` and `correlation` tell how far
+        seeds agree; see `alignment_stability`. None where the run has no alignment.
 
     Raises:
         RunError: The dataset does not fit a run.
@@ -126,8 +126,8 @@ def _stability(pairs: xr.Dataset) -> pd.DataFrame:
 
 
 def _hits(hits: HitRate) -> pd.DataFrame:
-    """Give the mean of all congested targets, then each segment."""
-    each = hits.by_regime.sel(regime="congested").to_dataframe().reset_index()
+    """Give the mean of all targets in the first regime, which totals are of, then each segment."""
+    each = hits.by_regime.isel(regime=0).to_dataframe().reset_index()
     whole: dict[str, Any] = {**hits._asdict(), "segment": None}
     every = pd.concat([pd.DataFrame([whole]), each], ignore_index=True)
     rates = every[["segment", "nearest", "chance"]].assign(

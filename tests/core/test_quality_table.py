@@ -106,16 +106,18 @@ def test_every_figure_has_its_chance(table):
     assert set(table["figure"][only_curves]) == {"deletion", "insertion"}
 
 
-def test_hit_rates_stand_beside_on_simulated_data(trained, series, monkeypatch):
+@pytest.mark.parametrize("regimes", [["congested", "free"], ["carried"]])
+def test_hit_rates_stand_beside_on_simulated_data(regimes, trained, series, monkeypatch):
+    share_of_first = np.array([[1.0], [0.5]])[: len(regimes)] * np.ones(3)
     by_regime = xr.Dataset(
         {
-            name: (("regime", "segment"), np.full((2, 3), value))
+            name: (("regime", "segment"), value * share_of_first)
             for name, value in (
                 ("hit_rate", 0.9), ("chance", 0.3), ("nearest", 0.5),
                 ("weight_share", 0.4), ("chance_share", 0.1),
             )
         },
-        coords={"regime": ["congested", "free"], "segment": [1, 2, 3]},
+        coords={"regime": regimes, "segment": [1, 2, 3]},
         attrs={"top": 8},
     )  # fmt: skip
     hits = HitRate(0.8, 0.2, 0.6, 0.35, 0.05, 40, 50, by_regime)
