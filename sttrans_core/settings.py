@@ -129,6 +129,11 @@ class ModelConfig(Section):
     value: Literal["dynamic", "static"] = "dynamic"
     residual: Literal["gated", "plain"] = "gated"
 
+    @property
+    def state_width(self) -> int:
+        """Channels of what is known of a place: four times those of a token."""
+        return 4 * self.width
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.width % self.num_heads:

@@ -1,4 +1,4 @@
-"""Fusion: from the aligned sources to an updated query."""
+"""Fusion: from the aligned sources to an updated state."""
 
 from typing import Literal
 
@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sttrans_core.model.dropout import ChannelDropout
 from sttrans_core.model.mixing import mix_bases
+from sttrans_core.model.residual import ResidualNetwork
 
 __all__ = ["DynamicValues", "SpatioTemporalFusion", "StaticValues"]
 
@@ -67,43 +67,53 @@ class DynamicValues(nn.Module):
 
 
 class SpatioTemporalFusion(nn.Module):
-    """Concatenate query and aggregated sources, transform them, add them through a gate.
+    """Concatenate state and aggregated sources, transform them, add them through a gate.
 
-    `out = query + sigmoid(gate) * update`; the ablation adds the update without a gate.
+    `state + sigmoid(gate) * update`, then a residual network over the sum; the ablation adds the
+    update without a gate.
 
     Args:
-        width: Channels of a token.
+        width: Channels of a state.
+        source_width: Channels of what is aggregated for a place, all segments together.
         residual: `gated` or `plain`.
-        dropout: Share of the channels of a query node that are dropped while training.
+        dropout: Share of hidden channels dropped while training.
 
     Source: Cai, "Improvement of spatio-temporal prediction model", fusion module, second stage.
     """
 
-    def __init__(self, width: int, *, residual: Literal["gated", "plain"], dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        source_width: int,
+        *,
+        residual: Literal["gated", "plain"],
+        dropout: float,
+    ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(2 * width)
+        both = width + source_width
+        self.norm = nn.LayerNorm(both)
         self.update = nn.Sequential(
-            nn.Linear(2 * width, 2 * width),
-            nn.GELU(),
-            ChannelDropout(dropout),
-            nn.Linear(2 * width, width),
+            nn.Linear(both, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width)
         )
-        self.gate = nn.Linear(2 * width, width) if residual == "gated" else None
+        self.gate = nn.Linear(both, width) if residual == "gated" else None
+        self.network = ResidualNetwork(width, dropout=dropout)
 
     def forward(
         self,
-        query: Float[Tensor, "batch query segment channel"],
+        state: Float[Tensor, "batch query state"],
         aggregated: Float[Tensor, "batch query segment channel"],
-    ) -> Float[Tensor, "batch query segment channel"]:
-        """Fuse what was found into the query.
+    ) -> Float[Tensor, "batch query state"]:
+        """Fuse what was found into the state of a place.
 
         Args:
-            query: Decoder tokens.
-            aggregated: Weighted sum of the values of their sources.
+            state: What is known of each place so far.
+            aggregated: Weighted sum of the values of its sources, for each segment.
 
         Returns:
-            Updated decoder tokens.
+            The updated states.
         """
-        both = self.norm(torch.cat([query, aggregated], dim=-1))
+        both = self.norm(torch.cat([state, aggregated.flatten(2)], dim=-1))
         update = self.update(both)
-        return query + (update if self.gate is None else torch.sigmoid(self.gate(both)) * update)
+        if self.gate is not None:
+            update = torch.sigmoid(self.gate(both)) * update
+        return self.network(state + update)

@@ -4,60 +4,48 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sttrans_core.model.residual import ResidualNetwork
+
 __all__ = ["Outlook"]
 
 
 class Outlook(nn.Module):
     """A residual network over a place's history, calendar, earlier days, surroundings, and itself.
 
-    Four times as wide as a token: which days and places are alike takes more channels than what a
-    source says. Its state is what the queries of the alignment are made of, and a first forecast.
+    A state is wider than a token: which days and places are alike takes more channels than what a
+    source says.
 
     Args:
         width: Channels of a token.
+        state_width: Channels of a state.
         num_nodes: Nodes.
         history_steps: Steps of the history.
-        num_segments: Segments of the horizon.
-        num_outputs: Values that are forecast of a place.
         num_earlier: Values of earlier days that a window holds of a place; none without lags.
         has_surroundings: Whether it is told what lies around the place.
         dropout: Share of hidden channels dropped while training.
 
-    Source: Shao et al., "Spatial-temporal identity" (STID, CIKM 2022), for a wide network over
-    history, place and calendar side by side.
+    Source: Shao et al., "Spatial-temporal identity" (STID, CIKM 2022), for a network over history,
+    place and calendar side by side.
     """
 
     def __init__(
         self,
         width: int,
+        state_width: int,
         *,
         num_nodes: int,
         history_steps: int,
-        num_segments: int,
-        num_outputs: int,
         num_earlier: int,
         has_surroundings: bool,
         dropout: float,
     ) -> None:
         super().__init__()
-        hidden = 4 * width
-        self.num_segments = num_segments
         self.history = nn.Linear(history_steps * width, width)
         self.place = nn.Parameter(torch.randn(num_nodes, width) * 0.3)
         self.earlier = nn.Linear(num_earlier, width) if num_earlier else None
         num_parts = 3 + (self.earlier is not None) + has_surroundings
-        self.mix = nn.Linear(num_parts * width, hidden)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(hidden, hidden),
-                nn.ReLU(),
-                nn.Dropout(dropout),
-                nn.Linear(hidden, hidden),
-            )
-            for _ in range(2)
-        )
-        self.query = nn.Linear(hidden, num_segments * width)
-        self.forecast = nn.Linear(hidden, num_outputs)
+        self.mix = nn.Linear(num_parts * width, state_width)
+        self.network = ResidualNetwork(state_width, dropout=dropout)
 
     def forward(
         self,
@@ -66,8 +54,8 @@ class Outlook(nn.Module):
         place: Float[Tensor, "query channel"],
         earlier: Float[Tensor, "batch steps query lag"] | None,
         around: Float[Tensor, "batch query channel"] | None,
-    ) -> tuple[Float[Tensor, "batch query segment channel"], Float[Tensor, "batch query quantity"]]:
-        """Give the queries of each segment, and a first forecast.
+    ) -> Float[Tensor, "batch query state"]:
+        """Sum up what a place itself says of its future.
 
         Args:
             history: Tokens of the place's own steps.
@@ -77,7 +65,7 @@ class Outlook(nn.Module):
             around: What lies around each place.
 
         Returns:
-            Queries; z-scores of every horizon step and channel to be added to the forecast.
+            A state of each place.
         """
         size = history.shape[:2]
         parts = [
@@ -89,7 +77,4 @@ class Outlook(nn.Module):
             parts.append(self.earlier(earlier.transpose(1, 2).flatten(2)))
         if around is not None:
             parts.append(around)
-        state = self.mix(torch.cat(parts, dim=-1))  # (B, Q, 4 D)
-        for block in self.blocks:
-            state = state + block(state)
-        return self.query(state).unflatten(2, (self.num_segments, -1)), self.forecast(state)
+        return self.network(self.mix(torch.cat(parts, dim=-1)))

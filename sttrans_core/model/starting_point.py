@@ -12,32 +12,32 @@ _SHARPNESS = 8.0  # of shares, so that some hundred steps of training can choose
 class StartingPoint(nn.Module):
     """Where a forecast starts from: the last reading and those of earlier days, mixed.
 
-    The shares depend on the query, and start alike for all days; a day that is missing counts as
-    the last reading.
+    The shares depend on the state of a place, and start alike for all days; a day that is missing
+    counts as the last reading.
 
     Args:
-        width: Channels of a query.
+        width: Channels of a state.
         num_lags: Earlier days.
-        segment_steps: Steps of a segment of the horizon.
+        horizon_steps: Steps that are forecast.
         num_channels: Channels that are forecast.
     """
 
-    def __init__(self, width: int, *, num_lags: int, segment_steps: int, num_channels: int) -> None:
+    def __init__(self, width: int, *, num_lags: int, horizon_steps: int, num_channels: int) -> None:
         super().__init__()
         self.num_lags, self.num_channels = num_lags, num_channels
         self.norm = nn.LayerNorm(width)
-        self.shares = nn.Linear(width, segment_steps * (1 + num_lags))
+        self.shares = nn.Linear(width, horizon_steps * (1 + num_lags))
         nn.init.zeros_(self.shares.weight)
         nn.init.zeros_(self.shares.bias)
 
     def forward(
         self,
-        query: Float[Tensor, "batch query segment channel"],
+        state: Float[Tensor, "batch query state"],
         last: Float[Tensor, "batch query quantity"],
         earlier: Float[Tensor, "batch horizon query lag"],
     ) -> Float[Tensor, "batch horizon query quantity"]:
         """Mix the last reading and those of earlier days, each step for itself."""
-        shares = self.shares(self.norm(query)).flatten(2).unflatten(2, (-1, 1 + self.num_lags))
+        shares = self.shares(self.norm(state)).unflatten(2, (-1, 1 + self.num_lags))
         shares = (_SHARPNESS * shares).softmax(-1).transpose(1, 2)  # (B, P, Q, 1 + L)
         days, seen = earlier.unflatten(3, (2, self.num_lags, self.num_channels)).unbind(3)
         here = last[:, None, :, None]  # (B, 1, Q, 1, C)

@@ -104,14 +104,25 @@ class DecoderLayer(nn.Module):
                 relation_dim=config.relation_dim,
             )
         )
-        self.fusion = SpatioTemporalFusion(width, residual=config.residual, dropout=config.dropout)
+        self.query = (
+            None
+            if self.alignment is None
+            else nn.Linear(config.state_width, config.num_segments * width)
+        )
+        self.fusion = SpatioTemporalFusion(
+            config.state_width,
+            config.num_segments * width,
+            residual=config.residual,
+            dropout=config.dropout,
+        )
 
     def forward(
         self,
-        query: Float[Tensor, "batch query segment channel"],
+        state: Float[Tensor, "batch query state"],
         source: Float[Tensor, "batch node history channel"],
         reading: Float[Tensor, "batch node history channel"],
         *,
+        when: Float[Tensor, "batch segment channel"],
         place: Float[Tensor, "query segment channel"],
         observed: Bool[Tensor, "batch node history"],
         geometry: Geometry,
@@ -119,16 +130,17 @@ class DecoderLayer(nn.Module):
         selection: Selection | None,
         need_alignment: bool,
     ) -> tuple[
-        Float[Tensor, "batch query segment channel"],
+        Float[Tensor, "batch query state"],
         Float[Tensor, "batch query segment channel"],
         Alignment | None,
     ]:
-        """Align, aggregate and fuse; give the new query, what was aggregated, and the alignment."""
+        """Align, aggregate and fuse; give the new state, what was aggregated, and the alignment."""
         values = self.values(reading)
-        if self.alignment is None:
-            aggregated, alignment = _own_history(values, observed, query_nodes), None
-            aggregated = aggregated[:, :, None].expand_as(query)
+        if self.alignment is None or self.query is None:
+            own, alignment = _own_history(values, observed, query_nodes), None
+            aggregated = own[:, :, None].expand(-1, -1, place.shape[1], -1)
         else:
+            query = self.query(state).unflatten(2, (place.shape[1], -1)) + when[:, None] + place
             aggregated, alignment = self.alignment(
                 query,
                 source,
@@ -140,7 +152,7 @@ class DecoderLayer(nn.Module):
                 selection=selection,
                 need_alignment=need_alignment,
             )
-        return self.fusion(query, aggregated), aggregated, alignment
+        return self.fusion(state, aggregated), aggregated, alignment
 
 
 class STTrans(nn.Module):
@@ -202,10 +214,9 @@ class STTrans(nn.Module):
         num_steps = shape.history_steps + shape.horizon_steps
         self.outlook = Outlook(
             width,
+            config.state_width,
             num_nodes=num_nodes,
             history_steps=shape.history_steps,
-            num_segments=segments,
-            num_outputs=shape.horizon_steps * shape.num_channels,
             num_earlier=2 * shape.num_lags * shape.num_channels * num_steps,
             has_surroundings=self.surroundings is not None,
             dropout=config.dropout,
@@ -218,18 +229,18 @@ class STTrans(nn.Module):
         )
         self.start = (
             StartingPoint(
-                width,
+                config.state_width,
                 num_lags=shape.num_lags,
-                segment_steps=shape.horizon_steps // segments,
+                horizon_steps=shape.horizon_steps,
                 num_channels=shape.num_channels,
             )
             if shape.num_lags
             else None
         )
-        num_outputs = shape.horizon_steps // segments * shape.num_channels
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, num_outputs))
+        num_outputs = shape.horizon_steps * shape.num_channels
+        self.head = nn.Linear(config.state_width, num_outputs)
         has_loss = config.alignment_loss and config.sources != "own"
-        self.aligned_head = nn.Linear(width, num_outputs) if has_loss else None
+        self.aligned_head = nn.Linear(width, num_outputs // segments) if has_loss else None
 
     def forward(
         self,
@@ -266,21 +277,21 @@ class STTrans(nn.Module):
         around = None
         if self.surroundings is not None:
             around = self.surroundings(source, self.outlook.place, future[:, 0])  # (B, N, D)
-        state, first = self.outlook(
+        state = self.outlook(
             _of(query_nodes, source, dim=1),
             future[:, 0],
             _of(query_nodes, self.outlook.place, dim=0),
             None if batch.earlier is None else _of(query_nodes, batch.earlier, dim=2),
             None if around is None else _of(query_nodes, around, dim=1),
-        )  # (B, Q, S, D), (B, Q, P C)
+        )  # (B, Q, state)
         when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
-        query = state + when[:, None] + place
-        alignments, aggregated = [], query
+        alignments, aggregated = [], state
         for layer in self.decoder:
-            query, aggregated, alignment = layer(
-                query,
+            state, aggregated, alignment = layer(
+                state,
                 source,
                 reading,
+                when=when,
                 place=place,
                 observed=observed,
                 geometry=self.geometry,
@@ -291,14 +302,14 @@ class STTrans(nn.Module):
             alignments += [alignment] if alignment is not None else []
         if asked is not None and query_nodes is not asked:
             rows = (query_nodes == asked[:, None]).int().argmax(1)
-            query, alignments = query[:, rows], [each.rows(rows) for each in alignments]
-            first, aggregated, query_nodes = first[:, rows], aggregated[:, rows], asked
-        steps = self._by_step(self.head(query).flatten(2) + first)
+            state, alignments = state[:, rows], [each.rows(rows) for each in alignments]
+            aggregated, query_nodes = aggregated[:, rows], asked
+        steps = self._by_step(self.head(state))
         last = _of(query_nodes, self._last_observed(batch), dim=1)  # (B, Q, C)
         earlier = batch.earlier
         if earlier is not None:
             earlier = _of(query_nodes, earlier[:, self.history_steps :], dim=2)
-        start = last[:, None] if self.start is None else self.start(query, last, earlier)
+        start = last[:, None] if self.start is None else self.start(state, last, earlier)
         spread = _of(query_nodes, self.anomalies.spread, dim=0)
         usual = _of(query_nodes, usual[:, self.history_steps :], dim=2)
         aligned = None

@@ -1,0 +1,34 @@
+"""Two residual blocks over the state of a place."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["ResidualNetwork"]
+
+
+class ResidualNetwork(nn.Module):
+    """Think about a state twice: each block adds what two layers make of it.
+
+    Args:
+        width: Channels of a state.
+        dropout: Share of hidden channels dropped while training.
+
+    Source: Shao et al., "Spatial-temporal identity" (STID, CIKM 2022).
+    """
+
+    def __init__(self, width: int, *, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width)
+            )
+            for _ in range(2)
+        )
+
+    def forward(
+        self, state: Float[Tensor, "batch query state"]
+    ) -> Float[Tensor, "batch query state"]:
+        """Add what each block makes of the state."""
+        for block in self.blocks:
+            state = state + block(state)
+        return state
