@@ -23,6 +23,7 @@ GLOSSARY = {
     "node": "places",
     "channel": "features of a token, or what is read and forecast of a place",
     "quantity": "what is forecast of a place, beside the features of a token",
+    "state": "features of all that is known of a place, wider than a token",
     "head": "attention heads",
     "query": "target nodes of forecast tokens",
     "segment": "blocks of horizon steps, one forecast token each",

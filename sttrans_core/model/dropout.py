@@ -22,7 +22,7 @@ class ChannelDropout(nn.Module):
         self,
         change: Float[Tensor, "batch node steps channel"],
         *,
-        to: Float[Tensor, "batch node steps channel"] | None = None,
+        to: Float[Tensor, "batch node steps channel"],
     ) -> Float[Tensor, "batch node steps channel"]:
         """Drop channels of each node, at all of its steps.
 
@@ -31,10 +31,9 @@ class ChannelDropout(nn.Module):
             to: What the rest is added to, in the same pass.
 
         Returns:
-            The rest, or the sum.
+            The sum.
         """
         if not self.training or self.share == 0:
-            return change if to is None else to + change
+            return to + change
         kept = change.new_empty(*change.shape[:2], 1, change.shape[3]).bernoulli_(1 - self.share)
-        kept.div_(1 - self.share)
-        return change * kept if to is None else torch.addcmul(to, change, kept)
+        return torch.addcmul(to, change, kept.div_(1 - self.share))

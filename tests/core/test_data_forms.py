@@ -100,9 +100,8 @@ def test_scores_of_a_grid_count_cells_by_area(grid_run):
 
 def _forget(model: torch.nn.Module) -> None:
     """Make a model add nothing to the point that its forecasts start from."""
-    for layer in (model.head, model.outlook.forecast):
-        for parameter in layer.parameters():
-            torch.nn.init.zeros_(parameter)
+    for parameter in model.head.parameters():
+        torch.nn.init.zeros_(parameter)
 
 
 def test_seasons_are_taken_out_and_put_back():
@@ -247,14 +246,14 @@ def test_a_baseline_is_trained_by_the_same_loop(name, tmp_path):
 def test_a_forecast_starts_between_the_last_reading_and_earlier_days():
     # Untrained shares are alike: a mean of the last reading and of both earlier days, of which a
     # missing one counts as the last reading. Two steps ahead at one place, one channel.
-    start = StartingPoint(8, num_lags=2, segment_steps=2, num_channels=1)
+    start = StartingPoint(8, num_lags=2, horizon_steps=2, num_channels=1)
     earlier = torch.tensor([[[[4.0, 7.0, 1.0, 1.0]], [[4.0, 0.0, 1.0, 0.0]]]])
-    mixed = start(torch.randn(1, 1, 1, 8), torch.tensor([[[1.0]]]), earlier)
+    mixed = start(torch.randn(1, 1, 8), torch.tensor([[[1.0]]]), earlier)
     assert mixed[0, :, 0, 0].tolist() == pytest.approx([(1 + 4 + 7) / 3, (1 + 4 + 1) / 3])
     # Shares that have learned to trust the second day alone.
     with torch.no_grad():
         start.shares.bias.copy_(torch.tensor([0.0, 0.0, 9.0] * 2))
-    mixed = start(torch.randn(1, 1, 1, 8), torch.tensor([[[1.0]]]), earlier)
+    mixed = start(torch.randn(1, 1, 8), torch.tensor([[[1.0]]]), earlier)
     assert mixed[0, :, 0, 0].tolist() == pytest.approx([7.0, 1.0])
 
 
