@@ -92,6 +92,7 @@ _AROUND_EACH_CELL = {"num_surroundings_layers": 5, "alignment_loss": 0.5}
 
 # What suits a data set, beside its preset: what it is split by, and what a forecast can look at.
 SUITED: dict[str, dict[str, dict[str, Any]]] = {
+    "simulated-freeway": {"train": {"noise": 0.4}},
     "metr-la": {"data": {"lag_days": [1]}, "train": {"noise": 0.4}},
     "metr-la-10": {"data": {"lag_days": [1, 7], "usual_weeks": 4}, "train": {"noise": 0.4}},
     "pems-bay": {"data": {"lag_days": [1, 7], "usual_weeks": 4}, "train": {"noise": 0.4}},
@@ -101,15 +102,15 @@ SUITED: dict[str, dict[str, dict[str, Any]]] = {
     },
     "nyc-taxi-green": {"data": {"lag_days": [7], "usual_weeks": 4}},
     "nyc-bike": {"data": {"lag_days": [7], "usual_weeks": 4}},
-    "weatherbench": {"model": _AROUND_EACH_CELL, "train": {"loss": "mse"}},
+    "weatherbench": {"model": _AROUND_EACH_CELL, "train": {"loss": "mse", "noise": 0.4}},
     "ncep-air": {
         "model": {**_AROUND_EACH_CELL, "screening": "blocks", "topk": 32},
-        "train": {"loss": "mse", "batch_size": 8, "epochs": 6},
+        "train": {"loss": "mse", "noise": 0.4, "batch_size": 8, "epochs": 6},
     },
-    "era5-uk": {"model": _AROUND_EACH_CELL, "train": {"loss": "mse"}},
+    "era5-uk": {"model": _AROUND_EACH_CELL, "train": {"loss": "mse", "noise": 0.4}},
     "simulated-weather": {
         "model": _AROUND_EACH_CELL,
-        "train": {"loss": "mse", "batch_size": 4, "max_windows_per_epoch": 800},
+        "train": {"loss": "mse", "noise": 0.4, "batch_size": 4, "max_windows_per_epoch": 800},
     },
 }
 

@@ -67,10 +67,10 @@ class DynamicValues(nn.Module):
 
 
 class SpatioTemporalFusion(nn.Module):
-    """Concatenate state and aggregated sources, transform them, add them through a gate.
+    """Add what the aligned sources say to the state of a place, through a gate; then think it over.
 
-    `state + sigmoid(gate) * update`, then a residual network over the sum; the ablation adds the
-    update without a gate.
+    From state and aggregated sources side by side, `state + sigmoid(gate) * update`; a residual
+    network follows. The ablation adds the update without a gate.
 
     Args:
         width: Channels of a state.
@@ -92,9 +92,7 @@ class SpatioTemporalFusion(nn.Module):
         super().__init__()
         both = width + source_width
         self.norm = nn.LayerNorm(both)
-        self.update = nn.Sequential(
-            nn.Linear(both, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width)
-        )
+        self.update = nn.Linear(both, width)
         self.gate = nn.Linear(both, width) if residual == "gated" else None
         self.network = ResidualNetwork(width, dropout=dropout)
 

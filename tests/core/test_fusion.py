@@ -87,7 +87,7 @@ def test_two_residual_blocks_follow_by_hand():
     def step(value, first, second):
         return second.weight @ (first.weight @ value + first.bias).relu() + second.bias
 
-    expected = state[1, 2] + step(both, fusion.update[0], fusion.update[3])
+    expected = state[1, 2] + fusion.update.weight @ both + fusion.update.bias
     assert len(fusion.network.blocks) == 2
     for block in fusion.network.blocks:
         expected = expected + step(expected, block[0], block[3])
