@@ -88,29 +88,34 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-_AROUND_EACH_CELL = {"num_surroundings_layers": 5, "alignment_loss": 0.5}
+_FIELD = {"num_surroundings_layers": 5}  # of what moves, such as temperature
 
 # What suits a data set, beside its preset: what it is split by, and what a forecast can look at.
 SUITED: dict[str, dict[str, dict[str, Any]]] = {
-    "simulated-freeway": {"train": {"noise": 0.4}},
-    "metr-la": {"data": {"lag_days": [1]}, "train": {"noise": 0.4}},
-    "metr-la-10": {"data": {"lag_days": [1, 7], "usual_weeks": 4}, "train": {"noise": 0.4}},
-    "pems-bay": {"data": {"lag_days": [1, 7], "usual_weeks": 4}, "train": {"noise": 0.4}},
+    "metr-la": {"data": {"lag_days": [1]}},
+    "metr-la-10": {"data": {"lag_days": [1, 7], "usual_weeks": 4}},
+    "pems-bay": {"data": {"lag_days": [1, 7], "usual_weeks": 4}},
     "nyc-taxi": {
         "data": {"split": ["2023-01-22", "2023-01-25"], "lag_days": [7], "usual_weeks": 4},
-        "train": {"batch_size": 4, "average_decay": 0.995, "gaps": 0.25, "epochs": 12},
+        "train": {
+            "batch_size": 4,
+            "average_decay": 0.995,
+            "gaps": 0.25,
+            "noise": 0.0,
+            "epochs": 12,
+        },
     },
     "nyc-taxi-green": {"data": {"lag_days": [7], "usual_weeks": 4}},
     "nyc-bike": {"data": {"lag_days": [7], "usual_weeks": 4}},
-    "weatherbench": {"model": _AROUND_EACH_CELL, "train": {"loss": "mse", "noise": 0.4}},
+    "weatherbench": {"model": _FIELD, "train": {"loss": "mse"}},
     "ncep-air": {
-        "model": {**_AROUND_EACH_CELL, "screening": "blocks", "topk": 32},
-        "train": {"loss": "mse", "noise": 0.4, "batch_size": 8, "epochs": 6},
+        "model": {**_FIELD, "screening": "blocks", "topk": 32},
+        "train": {"loss": "mse", "batch_size": 8, "epochs": 6},
     },
-    "era5-uk": {"model": _AROUND_EACH_CELL, "train": {"loss": "mse", "noise": 0.4}},
+    "era5-uk": {"model": _FIELD, "train": {"loss": "mse"}},
     "simulated-weather": {
-        "model": _AROUND_EACH_CELL,
-        "train": {"loss": "mse", "noise": 0.4, "batch_size": 4, "max_windows_per_epoch": 800},
+        "model": _FIELD,
+        "train": {"loss": "mse", "batch_size": 4, "max_windows_per_epoch": 800},
     },
 }
 

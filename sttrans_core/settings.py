@@ -93,8 +93,8 @@ class ModelConfig(Section):
         num_bases: Basis projections that dynamic value generation mixes.
         relation_dim: Features of the relative position (distance, direction, lag).
         alignment_loss: Weight, in training, of the error that the aligned sources make when they
-            forecast alone, beside that of the forecast. Surroundings layers know what is near
-            without an alignment, which then learns little where nothing else is asked of it.
+            forecast alone, beside that of the forecast. Without it the alignment may settle on
+            sources that merely go with the cause.
         dropout: Share of activations dropped while training.
         sources: `topk` of the candidates, all `candidates`, `dense` over every source, or `own`
             history only (no cross-attention).
@@ -121,7 +121,7 @@ class ModelConfig(Section):
     window_steps: Int = Field(8, ge=1)
     num_bases: Int = Field(4, ge=1)
     relation_dim: Int = Field(16, ge=1)
-    alignment_loss: Real = Field(0.0, ge=0)
+    alignment_loss: Real = Field(0.5, ge=0)
     dropout: Real = Field(0.1, ge=0.0, lt=1.0)
     sources: Literal["topk", "candidates", "dense", "own"] = "topk"
     window: Literal["local", "none"] = "local"
@@ -223,7 +223,7 @@ class TrainConfig(Section):
     warmup_steps: Int = Field(50, ge=0)
     patience: Int = Field(20, ge=1)
     gaps: Real = Field(0.15, ge=0, lt=0.5)
-    noise: Real = Field(0.0, ge=0)
+    noise: Real = Field(0.4, ge=0)
     average_decay: Real = Field(0.999, ge=0, lt=1)
     clip_norm: Real = Field(5.0, gt=0)
     seed: Int = Field(0, ge=0)
