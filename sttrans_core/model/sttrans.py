@@ -104,14 +104,11 @@ class DecoderLayer(nn.Module):
                 relation_dim=config.relation_dim,
             )
         )
-        self.query = (
-            None
-            if self.alignment is None
-            else nn.Linear(config.state_width, config.num_segments * width)
-        )
+        all_segments = config.num_segments * width
+        self.query = nn.Linear(config.state_width, all_segments) if self.alignment else None
         self.fusion = SpatioTemporalFusion(
             config.state_width,
-            config.num_segments * width,
+            all_segments,
             residual=config.residual,
             dropout=config.dropout,
         )
@@ -123,7 +120,7 @@ class DecoderLayer(nn.Module):
         reading: Float[Tensor, "batch node history channel"],
         *,
         when: Float[Tensor, "batch segment channel"],
-        place: Float[Tensor, "query segment channel"],
+        place: Float[Tensor, "query segment channel"] | None,
         observed: Bool[Tensor, "batch node history"],
         geometry: Geometry,
         query_nodes: Int[Tensor, " query"] | None,
@@ -136,9 +133,9 @@ class DecoderLayer(nn.Module):
     ]:
         """Align, aggregate and fuse; give the new state, what was aggregated, and the alignment."""
         values = self.values(reading)
-        if self.alignment is None or self.query is None:
+        if self.alignment is None or self.query is None or place is None:
             own, alignment = _own_history(values, observed, query_nodes), None
-            aggregated = own[:, :, None].expand(-1, -1, place.shape[1], -1)
+            aggregated = own[:, :, None].expand(-1, -1, when.shape[1], -1)
         else:
             query = self.query(state).unflatten(2, (place.shape[1], -1)) + when[:, None] + place
             aggregated, alignment = self.alignment(
@@ -221,8 +218,10 @@ class STTrans(nn.Module):
             has_surroundings=self.surroundings is not None,
             dropout=config.dropout,
         )
-        self.target = nn.Parameter(torch.randn(num_nodes, width) * 0.5)
-        self.segment = nn.Parameter(torch.randn(segments, width) * 0.5)
+        self.target = self.segment = None
+        if config.sources != "own":
+            self.target = nn.Parameter(torch.randn(num_nodes, width) * 0.5)
+            self.segment = nn.Parameter(torch.randn(segments, width) * 0.5)
         self.decoder = nn.ModuleList(
             DecoderLayer(config, history_steps=shape.history_steps, selection=self.selection)
             for _ in range(config.num_decoder_layers)
@@ -273,7 +272,9 @@ class STTrans(nn.Module):
         source = reading
         for layer in self.encoder:
             source = layer(source, observed=observed)
-        place = _of(query_nodes, self.target, dim=0)[:, None] + self.segment  # (Q, S, D)
+        place = None
+        if self.target is not None and self.segment is not None:
+            place = _of(query_nodes, self.target, dim=0)[:, None] + self.segment  # (Q, S, D)
         around = None
         if self.surroundings is not None:
             around = self.surroundings(source, self.outlook.place, future[:, 0])  # (B, N, D)
@@ -284,7 +285,7 @@ class STTrans(nn.Module):
             None if batch.earlier is None else _of(query_nodes, batch.earlier, dim=2),
             None if around is None else _of(query_nodes, around, dim=1),
         )  # (B, Q, state)
-        when = future.unflatten(1, (len(self.segment), -1)).mean(2)  # (B, S, D)
+        when = future.unflatten(1, (self.config.num_segments, -1)).mean(2)  # (B, S, D)
         alignments, aggregated = [], state
         for layer in self.decoder:
             state, aggregated, alignment = layer(
@@ -390,4 +391,4 @@ def _own_history(
     """Mean value of each node's own observed steps (the ablation without alignment)."""
     share = observed / observed.sum(2, keepdim=True).clamp_min(1)
     own = torch.einsum("bnthv,bnt->bnhv", values, share.to(values.dtype)).flatten(2)
-    return own if query_nodes is None else own[:, query_nodes]
+    return _of(query_nodes, own, dim=1)
