@@ -23,7 +23,7 @@ def runs(tmp_path_factory):
     command = [
         *("train", "--dataset", str(folder / "small.nc")),
         *("--set", "train.epochs=2", "--set", "train.batch_size=51", "--set", "train.device=cpu"),
-        *("--set", "model.dropout=0.0", "--set", "train.gaps=0.0"),
+        *("--set", "model.dropout=0.0", "--set", "train.gaps=0.0", "--set", "train.noise=0.0"),
     ]
     run_command(*command, "--run-dir", folder / "one")
     two = ["--set", "train.num_processes=2"]
