@@ -361,8 +361,7 @@ def load_run(path: str | os.PathLike[str], *, device: str = "auto") -> Forecaste
     folder.check_weights("model.safetensors")
     tensors = folder.load_tensors("model.safetensors")
     bands = tensors.pop("bands", None)
-    if bands is not None and bands.ndim == 2:  # of a run from before there were channels
-        bands = bands[..., None]
+    bands = None if bands is None else bands.float()  # 16 bits in a packed run
     model = data.build_model(config)
     state = {key.removeprefix("model."): value for key, value in tensors.items()}
     try:

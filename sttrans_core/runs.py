@@ -233,7 +233,7 @@ class RunFolder:
     def pack(self, path: str | os.PathLike[str]) -> "RunFolder":
         """Copy a finished run for others to use: weights in 16 bits, nothing to resume from.
 
-        Weights that are rounded forecast a little otherwise, so scores are not copied.
+        Weights and bands that are rounded forecast a little otherwise, so scores are not copied.
 
         Args:
             path: Folder of the copy; it must be new or empty.
@@ -253,13 +253,17 @@ class RunFolder:
                 "files. Choose another folder."
             )
         copy.create()
-        for name in ("config.json", "data.json", "environment.json", "history.jsonl"):
+        for name in ("config.json", "environment.json", "history.jsonl"):
             copy.write_text(name, (self / name).read_text())
-        weights = {
-            key: value.half() if key.startswith("model.") and value.is_floating_point() else value
+        data = json.dumps(self.read_json("data.json"), separators=(",", ":"))
+        copy.write_text("data.json", data + "\n")
+        rounded = {
+            key: value.half() if value.is_floating_point() else value
             for key, value in tensors.items()
         }
-        copy.save_tensors("model.safetensors", weights, config=config)
+        if "bands" in tensors:  # in the data's units, so of any size
+            rounded["bands"] = tensors["bands"].bfloat16()
+        copy.save_tensors("model.safetensors", rounded, config=config)
         return copy
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from command_line import run_command
 from small_runs import contents
 
@@ -27,7 +28,18 @@ def test_a_packed_run_forecasts_almost_the_same_from_half_the_space(trained, ser
     # 11 bits of each weight are left, so that values of some 50 mph move by hundredths.
     assert np.abs(whole - packed).max() < 0.1
     assert not np.array_equal(whole, packed)
-    assert np.array_equal(loaded.bands, trained.bands)
+    assert np.allclose(loaded.bands, trained.bands, rtol=2**-8)
+
+
+def test_bands_in_small_units_are_packed_too(run_copy, tmp_path):
+    folder = RunFolder(run_copy)
+    tensors = folder.load_tensors("model.safetensors")
+    tensors["bands"] = torch.full_like(tensors["bands"], 1e6)  # above what 16 bits of a weight hold
+    folder.save_tensors("model.safetensors", tensors, config=folder.config())
+    folder.pack(tmp_path / "small")
+    bands = load_run(tmp_path / "small").bands
+    assert bands is not None
+    assert np.allclose(bands, 1e6, rtol=2**-8)
 
 
 def test_a_packed_run_goes_nowhere_where_something_is(run_copy, tmp_path):
