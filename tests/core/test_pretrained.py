@@ -1,6 +1,7 @@
 """Bundled runs: found by name, refused by name."""
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -55,6 +56,13 @@ def test_what_is_bundled_can_be_loaded():
             assert forecaster.bands is not None
 
 
+def test_bundles_are_small():
+    root = Path(pretrained.__file__).parent
+    sizes = [sum(len(each) for each in contents(run).values()) for run in root.glob("*/*/")]
+    assert max(sizes) <= 2**20
+    assert sum(sizes) <= 6 * 2**20
+
+
 @pytest.fixture(scope="module")
 def freeway():
     return load_dataset("simulated-freeway")
@@ -70,7 +78,7 @@ def test_the_alignment_recovers_true_causes(freeway):
 
 
 def test_hit_rates_are_written_beside_the_scores(freeway, tmp_path):
-    bundled = pretrained.load_pretrained("simulated-freeway", "no_topk", device="cpu")
+    bundled = pretrained.load_pretrained("simulated-freeway", "fixed_position", device="cpu")
     shutil.copytree(bundled.run_dir, tmp_path / "run")
     forecaster = load_run(tmp_path / "run", device="cpu")
     hits = evaluate_hits(forecaster, freeway, num_origins=10, write=True)
