@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from sttrans_core.baselines.calendars import calendar_of, with_calendar
 from sttrans_core.data.windows import Batch
+from sttrans_core.model.residual import ResidualNetwork
 
 __all__ = ["STID"]
 
@@ -57,12 +58,7 @@ class STID(nn.Module):
         self.day_of_week = nn.Embedding(7, embedding)
         for identity in (self.node, self.time_of_day, self.day_of_week):
             nn.init.xavier_uniform_(identity.weight)
-        self.layers = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width)
-            )
-            for _ in range(num_layers)
-        )
+        self.network = ResidualNetwork(width, num_blocks=num_layers, dropout=dropout)
         self.head = nn.Linear(width, horizon_steps * num_channels)
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch horizon node channel"]:
@@ -86,6 +82,6 @@ class STID(nn.Module):
             ],
             dim=-1,
         )  # (B, N, D)
-        for layer in self.layers:
-            token = token + layer(token)
-        return self.head(token).unflatten(-1, (self.horizon_steps, -1)).transpose(1, 2)
+        return (
+            self.head(self.network(token)).unflatten(-1, (self.horizon_steps, -1)).transpose(1, 2)
+        )

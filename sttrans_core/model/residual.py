@@ -1,4 +1,4 @@
-"""Two residual blocks over the state of a place."""
+"""Residual blocks over the state of a place."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -7,22 +7,23 @@ __all__ = ["ResidualNetwork"]
 
 
 class ResidualNetwork(nn.Module):
-    """Think about a state twice: each block adds what two layers make of it.
+    """Think about a state again and again: each block adds what two layers make of it.
 
     Args:
         width: Channels of a state.
+        num_blocks: Blocks.
         dropout: Share of hidden channels dropped while training.
 
     Source: Shao et al., "Spatial-temporal identity" (STID, CIKM 2022).
     """
 
-    def __init__(self, width: int, *, dropout: float) -> None:
+    def __init__(self, width: int, *, num_blocks: int = 2, dropout: float) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width)
             )
-            for _ in range(2)
+            for _ in range(num_blocks)
         )
 
     def forward(
