@@ -74,6 +74,7 @@ class TrainingJobs:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._stopping: set[str] = set()
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
 
     def names(self) -> list[str]:
         """List the runs that were started from here, the newest first."""
@@ -203,6 +204,7 @@ class TrainingJobs:
                 start_new_session=True,
             )
         self._stopping.discard(name)
+        self._started[name] = process
         fields = {"pid": process.pid, "started": time.time()}
         (folder / "job.json").write_text(json.dumps(fields))
         # Waiting for it keeps an ended process from staying behind as a zombie.
@@ -210,6 +212,9 @@ class TrainingJobs:
 
     def _process(self, name: str) -> int | None:
         """Give the id of the process that works on a run, or None."""
+        started = self._started.get(name)
+        if started is not None and started.poll() is None:
+            return started.pid
         pid = _read(self.root / name / "job.json").get("pid")
         if not isinstance(pid, int) or pid <= 0:
             return None

@@ -240,14 +240,14 @@ def test_the_line_on_trust_states_mass_k_and_truth(runs):
 def test_the_line_on_trust_states_what_sources_forecast_alone(runs):
     state = opened(runs)
     selected = {"node": state.node, "segment": 2, "head": None, "min_weight": 0.0}
-    alignment = state.evidence.alignment.copy()
+    alignment = state.evidence.alignment
     sources = prepare_alignment(alignment, **selected)
+    without = alignment.drop_vars("aligned_forecast")
+    object.__setattr__(state.evidence, "alignment", without)
     assert "alone" not in trust_html(state.evidence, sources, get_theme("light"))
-    nodes, steps = alignment["query_node"].values, np.arange(1, 13)
-    alone = 40.0 + steps[:, None] + 0 * np.arange(len(nodes))
-    alignment["aligned_forecast"] = (("horizon", "query_node"), alone)
-    alignment.coords["horizon"] = steps
-    object.__setattr__(state.evidence, "alignment", alignment)
+    alone = alignment["aligned_forecast"].copy()
+    alone[:] = 40.0 + alone["horizon"]
+    object.__setattr__(state.evidence, "alignment", without.assign(aligned_forecast=alone))
     html = trust_html(state.evidence, sources, get_theme("light"))
     whole = state.evidence.forecast["forecast"].sel(node=state.node, horizon=6).item()
     assert f">46.0 mph</b> by these sources alone, {whole:.1f} as forecast, 30 min ahead" in html

@@ -98,6 +98,18 @@ def test_a_training_that_cannot_begin_tells_why(jobs):
     assert "got 'nowhere'" in failed.log
 
 
+def test_a_process_that_has_no_command_line_yet_is_starting(jobs, monkeypatch):
+    # On a busy machine the system tells an empty one for a moment.
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda path: b"" if path.name == "cmdline" else read_bytes(path)
+    )
+    jobs.start("new", tiny_config().to_json())
+    assert jobs.status("new").state == "starting"
+    jobs.cancel("new")
+    assert wait_for(jobs, "new", lambda status: not status.is_active).state == "stopped"
+
+
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "a b", ".hidden", "<b>", "x" * 65])
 def test_a_name_must_be_plain(jobs, name):
     with pytest.raises(JobError, match=r"The name of a run must be up to 64 letters"):
