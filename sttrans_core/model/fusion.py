@@ -67,7 +67,7 @@ class DynamicValues(nn.Module):
 
 
 class SpatioTemporalFusion(nn.Module):
-    """Add what the aligned sources say to the state of a place, through a gate; then think it over.
+    """Add what the aligned sources say to the state of a place, through a gate; then refine it.
 
     From state and aggregated sources side by side, `state + sigmoid(gate) * update`; a residual
     network follows. The ablation adds the update without a gate.

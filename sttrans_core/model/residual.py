@@ -7,7 +7,7 @@ __all__ = ["ResidualNetwork"]
 
 
 class ResidualNetwork(nn.Module):
-    """Think about a state again and again: each block adds what two layers make of it.
+    """Refine a state: each block adds what two layers make of it.
 
     Args:
         width: Channels of a state.
