@@ -159,7 +159,7 @@ class ExperimentConfig(Section):
         """Give a preset for a dataset, with what suits a registered one (`SUITED`).
 
         Args:
-            name: `small` (a laptop's CPU), `compact` (a third of its parameters, for a small
+            name: `small` (a laptop's CPU), `compact` (a quarter of its parameters, for a small
                 device), `base` (one GPU) or `paper` (the seed paper's settings).
             dataset: Name for `load_dataset`.
 
