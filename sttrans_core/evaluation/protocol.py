@@ -19,6 +19,7 @@ from sttrans_core.data.splits import Split, SplitRule, split_dataset, split_name
 from sttrans_core.evaluation.metrics import METRICS, ErrorSums
 from sttrans_core.forecaster import Forecaster, windows_at_once
 from sttrans_core.grid import as_nodes, is_grid
+from sttrans_core.origins import spread_origins
 from sttrans_core.runs import fingerprint
 from sttrans_core.schema import check_dataset, interval_of, steps_per_day
 from sttrans_core.scores import write_scores, write_table
@@ -263,9 +264,7 @@ def evaluate_hits(
         return None
     _origin(forecaster, dataset, part)
     data = forecaster.config.data
-    starts = np.asarray(getattr(_split(dataset, data), part))
-    chosen = starts[np.unique(np.linspace(0, len(starts) - 1, num_origins).astype(int))]
-    times = dataset["time"].values[chosen + data.history_steps - 1]
+    times = spread_origins(dataset, data, part=part, num_origins=num_origins)
     hits = hit_rate((forecaster.align(dataset, time) for time in times), dataset)
     if write and forecaster.run_dir is not None:
         table = hits.by_regime.to_dataframe().reset_index()

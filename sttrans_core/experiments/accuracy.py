@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
+import xarray as xr
 
 from sttrans_core.evaluation.robustness import CORRUPTIONS
 from sttrans_core.experiments.cells import METRICS, Cell, at_leads, cell, units_of
@@ -26,25 +28,30 @@ def comparison_cells(
         ranked_by: Data sets whose models are ranked by another metric give nothing.
 
     Yields:
-        Cells: a section for each metric, a column for each lead time.
+        Cells: a section for each metric, a column for each lead time; the best model first.
     """
     metrics = shown_metrics(runs[0].scores)
     if metrics[0] != ranked_by:
         return
-    rows = by_row(_compared(runs))
-    naive = {name: run for run in runs for name in run.baselines}
+    rows: dict[str, tuple[list[xr.Dataset], list[RunRecord]]] = {
+        row: ([run.scores.isel(model=0) for run in repetitions], repetitions)
+        for row, repetitions in by_row(_compared(runs)).items()
+    }
+    for run in runs:
+        rows |= {name: ([run.scores.sel(model=name)], []) for name in run.baselines}
+
+    def error(row: str) -> float:
+        value = np.mean([float(scores[ranked_by].mean()) for scores in rows[row][0]])
+        return float(np.nan_to_num(value, nan=np.inf))
+
     for metric in metrics:
         better = "higher" if metric in {"r2", "acc"} else "lower"
         about = {"units": units_of(runs[0], metric), "better": better}
-        for row, repetitions in rows.items():
-            each = [at_leads(run.scores[metric][0], leads) for run in repetitions]
+        for row in sorted(rows, key=error):
+            each = [at_leads(scores[metric], leads) for scores in rows[row][0]]
             for column in each[0]:
                 values = [scores[column] for scores in each]
-                yield cell(METRICS[metric], row, column, values, repetitions, **about)
-        for row, run in naive.items():
-            scores = at_leads(run.scores[metric].sel(model=row), leads)
-            for column, value in scores.items():
-                yield cell(METRICS[metric], row, column, [value], [], **about)
+                yield cell(METRICS[metric], row, column, values, rows[row][1], **about)
 
 
 def _compared(runs: Sequence[RunRecord]) -> list[RunRecord]:

@@ -26,7 +26,11 @@ SOURCES = {
     "integrated_gradients": "integrated gradients",
     "nearest": "nearest",
     "chance": "chance",
+    "scored": "targets scored",
 }
+# Not of models beside each other: an area, say, is a share of what one model can be shifted by.
+NOT_RANKED = ("covered mass", "deletion", "insertion", "jaccard", "shared weight", "correlation")
+OF_PAIRS = ("jaccard", "shared weight", "correlation")  # whose spread over seeds is not known
 
 
 def cost_cells(runs: Sequence[RunRecord]) -> Iterator[Cell]:
@@ -60,7 +64,8 @@ def alignment_cells(runs: Sequence[RunRecord]) -> Iterator[Cell]:
         runs: Of one data set.
 
     Yields:
-        Cells: a section for each figure; it is the better the larger it is.
+        Cells: a section for each figure. Hit rates have the share of the targets that they are of
+        beside them: those whose true cause lies within the history.
     """
     rows = by_row([run for run in runs if run.is_ours])
     found = {run.path: dict(_figures(run)) for run in runs}
@@ -69,20 +74,26 @@ def alignment_cells(runs: Sequence[RunRecord]) -> Iterator[Cell]:
             for source in SOURCES.values():
                 known = [run for run in repetitions if (figure, source) in found[run.path]]
                 if known:
-                    better = "higher" if source == "alignment" else ""
+                    ranked = source == "alignment" and figure not in NOT_RANKED
                     values = [found[run.path][figure, source] for run in known]
-                    yield cell(figure, row, source, values, known, better=better)
+                    here = cell(
+                        figure, row, source, values, known, better="higher" if ranked else ""
+                    )
+                    yield {**here, "sd": np.nan} if figure in OF_PAIRS else here
 
 
 def _figures(run: RunRecord) -> Iterator[tuple[tuple[str, str], float]]:
     """Give figures by what they are and which sources they are of, over all segments and heads."""
     if run.hits is not None:
+        targets = run.hits.groupby("regime")["num_targets"].sum()
         for regime, part in run.hits[run.hits["num_scored"] > 0].groupby("regime", sort=False):
             top = str(part["protocol"].iloc[0]).rpartition(" ")[2]
             for column in ("hit_rate", "nearest", "chance"):
                 source = "alignment" if column == "hit_rate" else column
                 rate = np.average(part[column], weights=part["num_scored"])
                 yield (f"hit rate, {top}, {regime}", source), float(rate)
+            scored = part["num_scored"].sum() / targets[regime]
+            yield (f"hit rate, {top}, {regime}", SOURCES["scored"]), float(scored)
     if run.quality is not None:
         whole = run.quality[run.quality["segment"].isna() & run.quality["head"].isna()]
         for line in whole.to_dict("records"):

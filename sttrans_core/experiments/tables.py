@@ -14,6 +14,8 @@ from sttrans_core.experiments.records import RunRecord, by_dataset, check_togeth
 
 __all__ = ["LEADS", "ResultTable", "result_tables"]
 
+CellsOf = Callable[[Sequence[RunRecord]], Iterable[Cell]]
+ProtocolsOf = Callable[[RunRecord], Iterable[str]]
 LEADS = ("5min", "15min", "30min", "1h", "3h", "6h", "12h", "24h", "72h")
 
 
@@ -59,24 +61,36 @@ def result_tables(
     """
     check_together(records)
     minutes = minutes_of(leads)
-    kinds: list[tuple[str, str, Callable[[Sequence[RunRecord]], Iterable[Cell]]]] = [
+    kinds: list[tuple[str, str, CellsOf, ProtocolsOf]] = [
         (
             "table1",
             "Comparison, ranked by MAE",
             partial(comparison_cells, leads=minutes, ranked_by="mae"),
+            _of_scores,
         ),
         (
             "table2",
             "Comparison, ranked by RMSE",
             partial(comparison_cells, leads=minutes, ranked_by="rmse"),
+            _of_scores,
         ),
-        ("table3", "Ablations", partial(ablation_cells, leads=minutes)),
-        ("robustness", "Errors when histories are damaged", robustness_cells),
-        ("efficiency", "Cost", cost_cells),
-        ("alignment", "Is the alignment telling the truth?", alignment_cells),
+        ("table3", "Ablations", partial(ablation_cells, leads=minutes), _of_scores),
+        (
+            "robustness",
+            "Errors when histories are damaged",
+            robustness_cells,
+            lambda run: _of_tables(run.robustness),
+        ),
+        ("efficiency", "Cost", cost_cells, _of_scores),
+        (
+            "alignment",
+            "Is the alignment telling the truth?",
+            alignment_cells,
+            lambda run: _of_tables(run.hits, run.quality),
+        ),
     ]
     found = []
-    for name, title, cells_of in kinds:
+    for name, title, cells_of, protocols_of in kinds:
         rows = [
             {"dataset": dataset, **cell}
             for dataset, runs in by_dataset(records).items()
@@ -84,7 +98,7 @@ def result_tables(
         ]
         if rows:
             frame = pd.DataFrame(rows)[list(COLUMNS)]
-            notes = _notes(records, frame, unscored)
+            notes = _notes(records, frame, protocols_of, unscored)
             found.append(ResultTable(name=name, title=title, frame=frame, notes=notes))
     if not found or found[0].name not in {"table1", "table2"}:
         scored = {value for run in records for value in run.scores["lead_minutes"].values.tolist()}
@@ -95,8 +109,21 @@ def result_tables(
     return found
 
 
+def _of_scores(run: RunRecord) -> list[str]:
+    return [run.scores.attrs["protocol"]]
+
+
+def _of_tables(*tables: pd.DataFrame | None) -> list[str]:
+    return [
+        str(each) for table in tables if table is not None for each in table["protocol"].unique()
+    ]
+
+
 def _notes(
-    records: Sequence[RunRecord], frame: pd.DataFrame, unscored: Sequence[Path]
+    records: Sequence[RunRecord],
+    frame: pd.DataFrame,
+    protocols_of: ProtocolsOf,
+    unscored: Sequence[Path],
 ) -> tuple[str, ...]:
     """Say how the numbers came about: protocol, data and runs."""
     notes = ["Mean ± standard deviation over n seeds; n is - where nothing is trained."]
@@ -104,8 +131,9 @@ def _notes(
         cells = frame[frame["dataset"] == dataset]
         if len(cells):
             data = runs[0].config.data
+            protocols = dict.fromkeys(each for run in runs for each in protocols_of(run))
             notes.append(
-                f"{dataset}: {runs[0].title}; {runs[0].scores.attrs['protocol']}; "
+                f"{dataset}: {runs[0].title}; {'; '.join(protocols)}; "
                 f"{data.history_steps} steps seen, {data.horizon_steps} forecast; "
                 f"data {runs[0].fingerprint}."
             )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sttrans_core.data.splits import split_name
 from sttrans_core.evaluation.protocol import evaluate_hits
 from sttrans_core.forecaster import Forecaster
 from sttrans_core.grid import as_nodes
@@ -75,7 +76,7 @@ def evaluate_quality(
     data, ids = forecaster.config.data, forecaster.data.nodes
     times = spread_origins(dataset, data, part=part, num_origins=num_origins)
     names = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, num_targets).astype(int))]
-    where = f"{data.split} split, {part} part"
+    where = f"{split_name(data.split)}, {part} part"
     protocol = f"{where}, {len(times)} origins, {len(names)} of {len(ids)} places"
     tables = []
     if others:  # first, because it may be refused

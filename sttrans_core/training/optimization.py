@@ -67,7 +67,12 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
 
     @torch.no_grad()
     def average(kept: Any, new: Any, num_averaged: Any) -> None:
+        if not kept[0].is_floating_point():  # indices and counts, among the buffers
+            for mine, other in zip(kept, new, strict=True):
+                mine.copy_(other)
+            return
         share = (1 + int(num_averaged)) / (10 + int(num_averaged))
         (moving if share > decay else get_ema_multi_avg_fn(share))(kept, new, num_averaged)
 
-    return AveragedModel(model, multi_avg_fn=average)
+    # Running statistics of a batch norm belong to the weights that they were taken with.
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)

@@ -86,7 +86,7 @@ def add_hits(run: Path, rates: tuple[float, float], counts: tuple[int, int]) -> 
     """Add hit rates of two segments in congested traffic; nothing is scored in free traffic."""
     rows = [
         {"regime": regime, "segment": segment, "hit_rate": rate if count else np.nan,
-         "nearest": 0.5, "chance": 0.25, "num_scored": count,
+         "nearest": 0.5, "chance": 0.25, "num_scored": count, "num_targets": 50,
          "protocol": "standard split, test part, 60 origins, Top-8"}
         for regime, numbers in (("congested", counts), ("free", (0, 0)))
         for segment, (rate, count) in enumerate(zip(rates, numbers, strict=True), start=1)
@@ -99,6 +99,7 @@ def add_quality(run: Path, **figures: tuple[float, float]) -> None:
     rows = []
     for figure, (value, chance) in figures.items():
         whole = {"figure": figure, "segment": None, "head": None, "alignment": value,
-                 "integrated_gradients": None, "nearest": None, "chance": chance}  # fmt: skip
+                 "integrated_gradients": None, "nearest": None, "chance": chance,
+                 "protocol": "standard split, test part, 24 origins"}  # fmt: skip
         rows += [whole, {**whole, "segment": 1, "alignment": -1.0}]
     pd.DataFrame(rows).to_csv(run / "quality.csv", index=False)

@@ -284,3 +284,14 @@ def test_the_average_of_weights_by_hand():
     # The first is taken whole; then shares of 2/11 and 3/12 stay, which are below 0.5.
     second = 4 * 2 / 11 + 8 * 9 / 11
     assert found == pytest.approx([4.0, second, second * 3 / 12])
+
+
+def test_statistics_of_a_batch_norm_go_with_the_weights():
+    model = torch.nn.BatchNorm1d(1)
+    kept = averaged(model, 0.5)
+    for number, mean in enumerate((4.0, 8.0), start=1):
+        model.running_mean.fill_(mean)
+        model.num_batches_tracked.fill_(number)
+        kept.update_parameters(model)
+    assert kept.module.running_mean.item() == pytest.approx(4 * 2 / 11 + 8 * 9 / 11)
+    assert kept.module.num_batches_tracked.item() == 2  # a count, not a mean of counts

@@ -142,8 +142,47 @@ def test_hits_and_quality_stand_beside_chance(tmp_path):
     # 30 targets at 0.9 and 10 at 0.3: (27 + 3) / 40.
     assert _value(table, "ST-Trans full", "alignment", hits)["mean"] == pytest.approx(0.75)
     assert _value(table, "ST-Trans full", "chance", hits)["mean"] == 0.25
+    # Of two segments with 50 targets each; in free traffic there is nothing to tell.
+    assert _value(table, "ST-Trans full", "targets scored", hits)["mean"] == pytest.approx(0.4)
     assert _value(table, "ST-Trans full", "alignment", "covered mass")["mean"] == 0.4
     assert list(dict.fromkeys(table.frame["section"])) == [hits, "covered mass"]
+
+
+def test_the_foot_tells_what_each_table_was_measured_on(tmp_path):
+    run = mock_run(tmp_path, "full", mae=1.0, protocol="399 windows")
+    add_hits(run, (0.9, 0.3), (30, 10))
+    add_quality(run, deletion=(0.4, 0.1))
+    add_damages(run, {})
+    feet = {name: table.notes[1] for name, table in _tables(tmp_path).items()}
+    assert "; 399 windows; " in feet["table1"]
+    assert "; damages, seeds 0; " in feet["robustness"]
+    hits, rest = "standard split, test part, 60 origins, Top-8", "standard split, test part, 24"
+    assert f"; {hits}; {rest} origins; " in feet["alignment"]
+
+
+def test_only_what_compares_models_has_a_best_and_only_what_is_independent_a_spread(tmp_path):
+    for seed in range(2):
+        run = mock_run(tmp_path, str(seed), seed=seed, mae=1.0)
+        add_quality(run, jaccard=(0.4 + seed / 10, 0.1), cause_share=(0.2 + seed / 10, 0.1))
+    table = _tables(tmp_path)["alignment"]
+    shared = _value(table, "ST-Trans full", "alignment", "jaccard")
+    assert shared["mean"] == pytest.approx(0.45)
+    # Both are of the same pair, so that they say nothing of how much pairs differ.
+    assert np.isnan(shared["sd"])
+    assert shared["better"] == ""
+    causes = _value(table, "ST-Trans full", "alignment", "cause share")
+    assert causes["sd"] == pytest.approx(np.sqrt(0.005))
+    assert causes["better"] == "higher"
+
+
+def test_models_are_ranked(tmp_path):
+    naive = {"last observed value": 9.0, "historical average": 1.0}
+    mock_run(tmp_path, "full", mae=5.0, naive=naive)
+    mock_run(tmp_path, "stid", baseline="stid", mae=2.0, naive=naive)
+    frame = _tables(tmp_path)["table1"].frame
+    assert list(dict.fromkeys(frame["row"])) == [
+        "historical average", "STID", "ST-Trans full", "last observed value",
+    ]  # fmt: skip
 
 
 def test_presets_are_rows_of_their_own(tmp_path):
