@@ -74,6 +74,8 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The model; the last five fields are the choices that the ablation variants replace.
 
+    `no_topk` screens in blocks, too: without screening all candidates are all sources.
+
     Args:
         width: Channels of every token; a multiple of `num_heads`.
         num_heads: Attention heads.
