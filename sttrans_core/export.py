@@ -21,6 +21,7 @@ from sttrans_core.data.windows import Batch
 from sttrans_core.fitted import FittedData
 from sttrans_core.forecaster import Forecaster
 from sttrans_core.model.sttrans import DecoderLayer, STTrans
+from sttrans_core.whole_files import write_whole
 
 __all__ = ["export_forecaster", "input_names", "plain_inputs"]
 
@@ -85,13 +86,7 @@ def export_forecaster(
         content = buffer.getvalue()
     else:
         content = _to_onnx(program, description, names=input_names(forecaster), int8=int8)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(path, content)
 
 
 def _check(path: Path, *, int8: bool) -> None:

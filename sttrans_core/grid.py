@@ -70,7 +70,7 @@ def axis_fault(values: np.ndarray, name: str) -> tuple[str, str, str] | None:
             )
         return (
             f"'{name}' of a grid must be evenly spaced",
-            f"steps of {usual:g} degrees but {steps[uneven[0]]:g} after {values[uneven[0]]}",
+            f"steps of {steps.min():g} to {steps.max():g}, uneven after {values[uneven[0]]}",
             "Interpolate the readings to a regular grid first.",
         )
     if name == "longitude" and len(values) * (usual - slack) > 360:

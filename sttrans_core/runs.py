@@ -22,6 +22,7 @@ from torch import Tensor
 from sttrans_core.config import ExperimentConfig, config_hash
 from sttrans_core.grid import as_nodes
 from sttrans_core.slabs import slabs
+from sttrans_core.whole_files import write_whole
 
 __all__ = ["RunError", "RunFolder", "fingerprint"]
 
@@ -112,16 +113,11 @@ class RunFolder:
 
     def write_json(self, name: str, fields: dict[str, Any]) -> None:
         """Write a JSON file so that a reader never sees half of it."""
-        self._replace(name, json.dumps(fields, indent=2) + "\n")
+        self.write_text(name, json.dumps(fields, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file so that a reader never sees half of it."""
-        self._replace(name, text)
-
-    def _replace(self, name: str, text: str) -> None:
-        temporary = self.path / f".{name}.part"
-        temporary.write_text(text)
-        temporary.replace(self.path / name)
+        write_whole(self.path / name, text)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read a JSON file of the run.
@@ -197,10 +193,9 @@ class RunFolder:
         """Write tensors as safetensors, whole or not at all, with the hash of what made them."""
         # One entry: safetensors writes several in any order, and equal runs give equal files.
         made_by = {"config": f"{config.hash} {config.variant_name}"} if config else None
-        temporary = self.path / f".{name}.part"
         plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        temporary.write_bytes(save(plain, metadata=made_by))  # readable by whom other files are
-        temporary.replace(self.path / name)
+        # Not by safetensors itself, whose files only their owner can read.
+        write_whole(self.path / name, save(plain, metadata=made_by))
 
     def check_weights(self, name: str) -> None:
         """Refuse weights that another configuration made than the one in `config.json`.

@@ -110,7 +110,7 @@ def check_labels(dataset: xr.Dataset) -> None:
         isinstance(dataset, xr.Dataset) and "target" in dataset,
         "A dataset must be an xarray.Dataset with a variable 'target'",
         list(dataset) if isinstance(dataset, xr.Dataset) else type(dataset).__name__,
-        "Build one with from_table or load_dataset.",
+        "Build one with from_table, from_grid or load_dataset.",
     )
     target = dataset["target"]
     _require(

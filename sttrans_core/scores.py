@@ -9,6 +9,7 @@ import xarray as xr
 
 from sttrans_core.evaluation.metrics import METRICS
 from sttrans_core.runs import RunError
+from sttrans_core.whole_files import write_whole
 
 __all__ = ["read_scores", "shown_metrics", "write_scores", "write_table"]
 
@@ -46,9 +47,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         table: What to write.
         path: File to write.
     """
-    temporary = path.with_name(f".{path.name}.part")  # a reader never sees half of it
-    table.to_csv(temporary, index=False, float_format="%.5f")
-    temporary.replace(path)
+    write_whole(path, table.to_csv(index=False, float_format="%.5f", lineterminator="\n"))
 
 
 def read_scores(run_dir: Path, attrs: dict[str, Any]) -> xr.Dataset | None:

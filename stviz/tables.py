@@ -93,4 +93,4 @@ def scores_table(
     table.columns.name = None
     unit = "%" if metric == "mape" else scores.attrs.get("units", "")
     table.attrs = {"metric": metric, "units": unit, "protocol": scores.attrs.get("protocol", "")}
-    return table.round(3)
+    return table

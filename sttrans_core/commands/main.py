@@ -25,6 +25,7 @@ from sttrans_core.commands.support import (
     shell_command,
     write_netcdf,
 )
+from sttrans_core.whole_files import write_whole
 
 __all__ = ["main"]
 
@@ -55,8 +56,9 @@ def train(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="Registered dataset, or own sensors: a .nc file saved in Python with "
-            "from_table(...).to_netcdf('own.nc'), or a .zarr store of to_zarr.",
+            help="Registered dataset, or own data: a .nc file saved in Python with "
+            "from_table(...) or from_grid(...) and .to_netcdf('own.nc'), or a .zarr store of "
+            "to_zarr.",
             show_default="simulated-freeway",
         ),
     ] = None,
@@ -277,7 +279,7 @@ def bench(
         subject or list(SUBJECTS), nodes or [207], device=device, repeats=repeats, memory=memory,
         tell=typer.echo,
     )  # fmt: skip
-    table.to_csv(output, index=False, lineterminator="\n")
+    write_whole(output, table.to_csv(index=False, lineterminator="\n"))
     for row in slopes(table).itertuples():
         typer.echo(f"{row.subject:10} {row.case:32} grows with nodes to the {row.slope:.2f}")
     written = [str(output)]
@@ -313,8 +315,8 @@ def efficiency(
         tables.append(measure_efficiency(forecaster, series, windows=windows, repeats=repeats))
     table = pd.concat(tables)
     text = efficiency_lines(table)
-    table.to_csv(output, index=False, lineterminator="\n")
-    output.with_suffix(".md").write_text(text)
+    write_whole(output, table.to_csv(index=False, lineterminator="\n"))
+    write_whole(output.with_suffix(".md"), text)
     typer.echo(text)
     if not table["form"].str.startswith("ONNX").any():
         typer.echo("Without ONNX, whose extra is missing: pip install 'sttrans[onnx]'.")
@@ -343,7 +345,9 @@ def list_() -> None:
     typer.echo("Datasets")
     for name, card in list_datasets().items():
         typer.echo(f"  {name:20} {card['title']}")
-    typer.echo(f"  {'FILE.nc':20} Own sensors, saved with from_table(...).to_netcdf('FILE.nc')")
+    typer.echo(
+        f"  {'FILE.nc':20} Own data: from_table(...) or from_grid(...), .to_netcdf('FILE.nc')"
+    )
     typer.echo(f"  {'FOLDER.zarr':20} The same in a zarr store of format 3, read while it is used")
     typer.echo("Variants")
     for name, variant in VARIANTS.items():

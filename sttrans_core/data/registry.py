@@ -139,8 +139,8 @@ def load_dataset(
         names = ", ".join((*published, *URBAN, *WEATHER, *_SIMULATED))
         raise ValueError(
             f"name must be one of {names}, a zarr store that ends in .zarr, or a NetCDF file that "
-            f"ends in .nc; got {name!r}. For your own sensors, save from_table(...)"
-            ".to_netcdf('own.nc') and name that file."
+            f"ends in .nc; got {name!r}. For your own data, save from_table(...) or "
+            "from_grid(...) by .to_netcdf('own.nc') and name that file."
         )
     if name in _SIMULATED:
         return _simulate(name, path)

@@ -123,8 +123,9 @@ def _reading(path: Path) -> Iterator[Any]:
         with arrow.parquet.ParquetFile(path, pre_buffer=False) as file:
             yield file
     except (OSError, arrow.ArrowException) as error:
+        said = " ".join(str(error).split()).rstrip(".")
         raise ValueError(
-            f"{path.name} must be a complete parquet file; got {' '.join(str(error).split())}. "
+            f"{path.name} must be a complete parquet file; got {said}. "
             "It was probably cut short: fetch it again."
         ) from error
 

@@ -133,24 +133,13 @@ def _alone(folder: RunFolder) -> Iterator[None]:
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.path.with_name(f".{folder.path.name}.lock"), timeout=LOCK_SECONDS)
     try:
-        with lock, _nothing_by_halves(folder):
+        with lock:
             yield
     except Timeout as error:
         raise RunError(
             f"A run must be worked on by one process at a time; got {folder.path}, which another "
             "sweep works on. Wait for that one, or stop it."
         ) from error
-
-
-@contextmanager
-def _nothing_by_halves(folder: RunFolder) -> Iterator[None]:
-    """Remove what could not be written whole, which would only fill a full disk."""
-    try:
-        yield
-    except OSError:
-        for part in folder.path.glob(".*.part"):
-            part.unlink()
-        raise
 
 
 def _train(

@@ -3,6 +3,7 @@
 import math
 from importlib.metadata import entry_points
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
@@ -33,10 +34,13 @@ def write_tables(tables: list[ResultTable], output: Path) -> list[Path]:
         folder.write_text(f"{table.name}.md", to_markdown(table))
         written += [output / f"{table.name}.csv", output / f"{table.name}.md"]
         for plot in entry_points(group="sttrans.figures", name="results"):
-            page = output / f"{table.name}.html"
             figure = plot.load()(table.frame, title=table.title, credit="\n".join(table.notes[1:]))
-            figure.write_html(page, include_plotlyjs="directory")  # one copy beside all pages
-            written.append(page)
+            with TemporaryDirectory(dir=output, prefix=".") as parts:
+                # A page, and beside it what all pages draw with.
+                figure.write_html(Path(parts, f"{table.name}.html"), include_plotlyjs="directory")
+                for part in Path(parts).iterdir():
+                    part.replace(output / part.name)
+            written.append(output / f"{table.name}.html")
     return written
 
 

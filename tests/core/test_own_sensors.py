@@ -111,7 +111,7 @@ def test_a_run_on_a_dataset_that_was_handed_over_asks_for_a_file(
     own, run_copy, series, monkeypatch, capsys
 ):
     line = refused(monkeypatch, capsys, "evaluate", "--run-dir", run_copy)
-    assert "or a NetCDF file that ends in .nc; got 'small'. For your own sensors, save" in line
+    assert "or a NetCDF file that ends in .nc; got 'small'. For your own data, save" in line
     assert line.endswith("With a run that is there, pass --path own.nc.")
     series.to_netcdf("series.nc")
     output = run_command("evaluate", "--run-dir", run_copy, "--path", "series.nc")
@@ -160,7 +160,7 @@ def test_what_is_no_dataset_is_refused(options, sentence, own, monkeypatch, caps
 
 def test_a_card_and_a_list_name_saved_datasets(own):
     assert re.search(r"title +Own sensors", run_command("download", "own.nc"))
-    assert re.search(r"FILE\.nc +Own sensors, saved with from_table", run_command("list"))
+    assert re.search(r"FILE\.nc +Own data: from_table", run_command("list"))
     for command in ("train", "download"):
         assert ".nc" in run_command(command, "--help")
 

@@ -1,10 +1,12 @@
 """Result tables: what their numbers are, and which runs must not stand in one of them."""
 
+import errno
 import json
 import re
 import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from command_line import refused, run_command
 from mock_runs import add_costs, add_damages, add_hits, add_quality, mock_run
 from small_runs import contents
 
+from sttrans_core.experiments import writing
 from sttrans_core.experiments.records import RunRecord, read_runs
 from sttrans_core.experiments.tables import ResultTable, result_tables
 from sttrans_core.experiments.writing import to_markdown
@@ -287,6 +290,21 @@ def test_the_command_writes_every_table_with_its_figure(tmp_path, monkeypatch):
     first = written.iloc[0]
     assert (first["row"], first["column"], first["mean"]) == ("ST-Trans full", "10 min", 2.0)
     assert contents(tmp_path / "runs") == before
+
+
+def test_a_page_that_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch):
+    def write_html(page: Path, **options: str) -> None:
+        page.with_name(f"{options['include_plotlyjs']}.js").write_text("half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    plot = Mock()
+    plot.load()().write_html = write_html
+    monkeypatch.setattr(writing, "entry_points", Mock(return_value=[plot]))
+    mock_run(tmp_path / "runs", "a", mae=1.0)
+    tables = list(_tables(tmp_path / "runs").values())
+    with pytest.raises(OSError, match="No space left"):
+        writing.write_tables(tables, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"table1.csv", "table1.md"}
 
 
 def test_without_runs_the_command_says_so(tmp_path, monkeypatch, capsys):

@@ -113,9 +113,10 @@ def test_a_full_disk_breaks_one_run_off(dataset, tmp_path, scheduler):
     failed, good = run_sweep(plans, tmp_path, scheduler=scheduler, robustness=False)
     assert (failed.state, good.state) == ("failed", "finished")
     assert failed.reason == (
-        "Files must be readable and writable; got 'No space left on device'. "
-        "Check the path, its rights and the space left."
+        "Files must be readable and writable; got 'No space left on device' for "
+        f"{folder / 'model.safetensors'}. Check the path, its rights and the space left."
     )
+    assert _status(folder)["state"] == "failed"
     assert not (folder / "model.safetensors").exists()
     assert not (folder / "scores.csv").exists()
     assert not list(folder.glob(".*.part"))  # half a file would only fill the disk
