@@ -22,7 +22,7 @@ def tables() -> dict[str, pd.DataFrame]:
     return {path.stem: pd.read_csv(path) for path in (RESULTS / "tables").glob("*.csv")}
 
 
-@pytest.mark.parametrize("folder", ["", "costs"])
+@pytest.mark.parametrize("folder", ["", "costs", "last-hour"])
 def test_tables_are_those_of_the_runs(folder: str, tmp_path: Path):
     here = RESULTS / folder
     records, unscored = read_runs([here / "runs"])
@@ -65,6 +65,7 @@ def _cells(table: pd.DataFrame, **where: str) -> pd.DataFrame:
 
 def test_comparison_in_the_readme(tables: dict[str, pd.DataFrame]):
     both = pd.concat([tables["table1"], tables["table2"]])
+    last_hour = pd.read_csv(RESULTS / "last-hour" / "tables" / "table1.csv")
     rows = _rows("data and error")
     assert len(rows) == 4
     for row in rows:
@@ -76,6 +77,10 @@ def test_comparison_in_the_readme(tables: dict[str, pd.DataFrame]):
                 rules = here[here["seeds"] == 0]
                 assert rules.loc[rules["mean"].idxmin(), "row"] == rule
                 assert _quoted(number, _cells(here, row=rule))
+            elif model == "the same, history only":
+                cells = _cells(last_hour, dataset=dataset, section=metric, column=MEAN)
+                cells = _cells(cells, row="ST-Trans full")
+                assert _quoted(shown, cells) if shown else len(cells) == 0
             elif shown:
                 name = model.replace("ST-Trans", "ST-Trans full")
                 assert _quoted(shown, _cells(here, row=name)), (dataset, model)
