@@ -49,6 +49,13 @@ def test_another_run_and_back(explorer):
     explorer.until(lambda: explorer.page.locator("td.rank").count() == 16)
 
 
+def test_another_dataset_keeps_a_lead_time_chosen(explorer):
+    explorer.home().choose("Data", "Simulated weather")
+    first = explorer.page.get_by_role("button", name="1\u20133", exact=True, pressed=True)
+    explorer.until(lambda: first.count() == 1)
+    explorer.open("?run=full&node=AE03")
+
+
 def test_the_series_has_axes_of_its_own_place(explorer):
     explorer.home()
     for node in ("BN05", "AE03"):
