@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sttrans_core.config import ExperimentConfig, config_hash
+from sttrans_core.config import ConfigError, ExperimentConfig, config_hash
 from sttrans_core.grid import as_nodes
 from sttrans_core.slabs import slabs
 from sttrans_core.whole_files import write_whole
@@ -185,7 +185,11 @@ class RunFolder:
             RunError: It is missing or unreadable.
             ConfigError: It has unknown or invalid fields.
         """
-        return ExperimentConfig.parse(self.read_json("config.json"))
+        fields = self.read_json("config.json")
+        try:
+            return ExperimentConfig.parse(fields)
+        except ConfigError as error:
+            raise ConfigError(f"In {self.path / 'config.json'}: {error}") from error
 
     def save_tensors(
         self, name: str, tensors: dict[str, Tensor], *, config: ExperimentConfig | None = None

@@ -168,7 +168,7 @@ def test_a_damaged_json_file_is_refused(name, run_copy):
 
 def test_a_configuration_with_an_unknown_field_is_refused(run_copy):
     _edit(run_copy / "config.json", lambda fields: fields["model"].update(depth=3))
-    with pytest.raises(ConfigError, match=r"known fields only; got 'model\.depth'"):
+    with pytest.raises(ConfigError, match=r"^In \S+/config\.json: .*only; got 'model\.depth'"):
         load_run(run_copy)
 
 
