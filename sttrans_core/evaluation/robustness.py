@@ -99,8 +99,8 @@ def evaluate_robustness(
 ) -> xr.Dataset:
     """Score a forecaster and the baselines on the test part when only its histories are damaged.
 
-    Nothing is trained again: the readings that were trained on are left alone, and so are the
-    targets.
+    Nothing is trained again: readings before the test part are left alone, also where a forecast
+    looks back to them as earlier days, and so are the targets.
 
     Args:
         forecaster: A trained model.
