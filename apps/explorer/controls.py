@@ -139,11 +139,11 @@ class Controls(Viewer):
             self.topk.end = max(trained, 2)
             self._move_to(self.topk, evidence.request.topk or trained)
         self.segment.label, self.segment.options = _segment_labels(evidence)
-        self.segment.param.trigger("value")  # the page finds it by its label, which is another now
         question = VARIANTS[self.state.variant].question if self.state.variant in VARIANTS else ""
         self.question.object = f"<i style='color:{colors.muted};font-size:12px'>{question}</i>"
         self._show_comparison(evidence)
         self._show_selection()
+        self.segment.param.trigger("value")  # the page finds it by its label, which is another now
 
     def _show_comparison(self, evidence: Evidence) -> None:
         self.comparison.object = ""

@@ -49,13 +49,6 @@ def test_another_run_and_back(explorer):
     explorer.until(lambda: explorer.page.locator("td.rank").count() == 16)
 
 
-def test_another_dataset_keeps_a_lead_time_chosen(explorer):
-    explorer.home().choose("Data", "Simulated weather")
-    first = explorer.page.get_by_role("button", name="1\u20133", exact=True, pressed=True)
-    explorer.until(lambda: first.count() == 1)
-    explorer.open("?run=full&node=AE03")
-
-
 def test_the_series_has_axes_of_its_own_place(explorer):
     explorer.home()
     for node in ("BN05", "AE03"):
@@ -109,3 +102,9 @@ def test_nothing_piles_up_over_many_selections(explorer):
     # Two shifts of labels at each map that is drawn anew stay until the page comes to rest.
     grown = {kind: after[kind] - before.get(kind, 0) for kind in after if kind != "Dodge"}
     assert sum(grown.values()) < 8, {kind: count for kind, count in grown.items() if count}
+
+
+def test_another_dataset_keeps_a_lead_time_chosen(explorer):
+    explorer.home().choose("Data", "Simulated weather")
+    first = explorer.page.get_by_role("button", name="1\u20133", exact=True, pressed=True)
+    explorer.until(lambda: first.count() == 1)
