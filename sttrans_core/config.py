@@ -229,7 +229,8 @@ class ExperimentConfig(Section):
         """Give the same experiment with a baseline in place of the model.
 
         Args:
-            name: `stid`, `stgcn`, `graph_wavenet`, `stemgnn`, `staeformer`, `ridge` or `arima`.
+            name: `stid`, `stgcn`, `graph_wavenet`, `stemgnn`, `staeformer`, `ridge`,
+                `pooled_regression` or `arima`.
 
         Returns:
             The changed configuration.

@@ -150,17 +150,21 @@ class BaselineConfig(Section):
     """A peer in place of our model, in its published sizes.
 
     Args:
-        baseline: Which one; `ridge` and `arima` are fitted at once, the others are trained.
+        baseline: Which one; `ridge`, `pooled_regression` and `arima` are fitted at once, the others
+            are trained.
     """
 
     section: ClassVar[str] = "model."
 
-    baseline: Literal["stid", "stgcn", "graph_wavenet", "stemgnn", "staeformer", "ridge", "arima"]
+    baseline: Literal[
+        "stid", "stgcn", "graph_wavenet", "stemgnn", "staeformer",
+        "ridge", "pooled_regression", "arima",
+    ]  # fmt: skip
 
     @property
     def is_trained(self) -> bool:
         """Whether it is trained by gradient descent, epoch after epoch."""
-        return self.baseline not in {"ridge", "arima"}
+        return self.baseline not in {"ridge", "pooled_regression", "arima"}
 
 
 BASELINE_NAMES = {
@@ -170,6 +174,7 @@ BASELINE_NAMES = {
     "stemgnn": "StemGNN",
     "staeformer": "STAEformer",
     "ridge": "ridge",
+    "pooled_regression": "pooled regression",
     "arima": "ARIMA",
 }
 

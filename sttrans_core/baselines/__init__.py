@@ -11,6 +11,7 @@ from sttrans_core.baselines.arima import ARIMA
 from sttrans_core.baselines.climatology import AnomalyPersistence, Climatology, covers_seasons
 from sttrans_core.baselines.graph_wavenet import GraphWaveNet
 from sttrans_core.baselines.naive import HistoricalAverage, LastObserved, LastValue
+from sttrans_core.baselines.pooled_regression import PooledRegression
 from sttrans_core.baselines.ridge import Ridge
 from sttrans_core.baselines.seasonal import SeasonalNaive
 from sttrans_core.baselines.staeformer import STAEformer
@@ -29,6 +30,7 @@ __all__ = [
     "HistoricalAverage",
     "LastObserved",
     "LastValue",
+    "PooledRegression",
     "Ridge",
     "SeasonalNaive",
     "build_baseline",
@@ -43,8 +45,8 @@ TRAINED: dict[str, type[nn.Module]] = {
     "stemgnn": StemGNN,
     "staeformer": STAEformer,
 }
-# Fitted or merely looked up: each is called with a dataset and `num_train_steps`, the ridge with
-# `horizon_steps`, too, where that is above 12.
+# Fitted or merely looked up: each is called with a dataset and `num_train_steps`, regressions with
+# `horizon_steps`, too, where that is not 12, and the pooled one with `history_steps` and `lags`.
 FITTED: dict[str, Callable[..., FittedBaseline]] = {
     "last_value": LastValue,
     "last_observed": LastObserved,
@@ -54,6 +56,7 @@ FITTED: dict[str, Callable[..., FittedBaseline]] = {
     "climatology": Climatology,
     "anomaly_persistence": AnomalyPersistence,
     "ridge": Ridge,
+    "pooled_regression": PooledRegression,
     "arima": ARIMA,
 }
 

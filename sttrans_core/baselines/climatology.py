@@ -112,12 +112,15 @@ class AnomalyPersistence:
     Args:
         dataset: A labelled dataset.
         num_train_steps: Steps of the training part, for the climatology.
+        seen: What forecasts look back at, if other readings than those of `dataset`.
     """
 
     label = "anomaly persistence"
 
-    def __init__(self, dataset: xr.Dataset, *, num_train_steps: int) -> None:
-        self._series = dataset["target"]
+    def __init__(
+        self, dataset: xr.Dataset, *, num_train_steps: int, seen: xr.DataArray | None = None
+    ) -> None:
+        self._series = dataset["target"] if seen is None else seen
         self._climatology = Climatology(dataset, num_train_steps=num_train_steps)
 
     def predict(self, origins: np.ndarray, *, horizon_steps: int) -> np.ndarray:

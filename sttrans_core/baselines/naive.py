@@ -21,13 +21,16 @@ class LastValue:
     Args:
         dataset: A labelled dataset.
         num_train_steps: Steps of the training part (nothing is fitted here).
+        seen: What forecasts look back at, if other readings than those of `dataset`.
     """
 
     label = "last value"
 
-    def __init__(self, dataset: xr.Dataset, *, num_train_steps: int) -> None:
+    def __init__(
+        self, dataset: xr.Dataset, *, num_train_steps: int, seen: xr.DataArray | None = None
+    ) -> None:
         del num_train_steps
-        self._series = dataset["target"]
+        self._series = dataset["target"] if seen is None else seen
 
     def predict(self, origins: np.ndarray, *, horizon_steps: int) -> np.ndarray:
         """Forecast from each origin.
@@ -49,13 +52,16 @@ class LastObserved:
     Args:
         dataset: A labelled dataset.
         num_train_steps: Steps of the training part, for the mean.
+        seen: What forecasts look back at, if other readings than those of `dataset`.
     """
 
     label = "last observed value"
 
-    def __init__(self, dataset: xr.Dataset, *, num_train_steps: int) -> None:
-        self._series = dataset["target"]
-        mean = Scaler.fit(self._series[:num_train_steps]).mean
+    def __init__(
+        self, dataset: xr.Dataset, *, num_train_steps: int, seen: xr.DataArray | None = None
+    ) -> None:
+        self._series = dataset["target"] if seen is None else seen
+        mean = Scaler.fit(dataset["target"][:num_train_steps]).mean
         row = np.full(self._series.shape[1:], mean, dtype=self._series.dtype)
         self._before = []  # what is known ahead of each stretch of `_STRETCH` steps
         for first in range(0, dataset.sizes["time"], _STRETCH):

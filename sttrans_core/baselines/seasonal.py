@@ -24,12 +24,20 @@ class SeasonalNaive:
         dataset: A labelled dataset.
         num_train_steps: Steps of the training part, for the average.
         days: Length of the cycle.
+        seen: What forecasts look back at, if other readings than those of `dataset`.
 
     Raises:
         ValueError: `days` is below 1, or a day is no whole number of steps.
     """
 
-    def __init__(self, dataset: xr.Dataset, *, num_train_steps: int, days: int = 7) -> None:
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        *,
+        num_train_steps: int,
+        days: int = 7,
+        seen: xr.DataArray | None = None,
+    ) -> None:
         if days < 1 or pd.Timedelta("1D") % interval_of(dataset):
             raise ValueError(
                 "A cycle must be whole days, at least 1, of whole steps; got "
@@ -37,7 +45,7 @@ class SeasonalNaive:
                 "such as the historical average."
             )
         self.label = _LABELS.get(days, f"same time {days} days before")
-        self._series = dataset["target"]
+        self._series = dataset["target"] if seen is None else seen
         self._cycle = days * steps_per_day(dataset)
         self._average = HistoricalAverage(dataset, num_train_steps=num_train_steps)
 

@@ -36,8 +36,8 @@ def sweep(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="st-trans, stid, stgcn, graph_wavenet, stemgnn, staeformer, ridge or arima; "
-            "repeatable.",
+            help="st-trans, stid, stgcn, graph_wavenet, stemgnn, staeformer, ridge, "
+            "pooled_regression or arima; repeatable.",
             show_default="st-trans",
         ),
     ] = None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -150,6 +150,7 @@ def evaluate_baselines(
     missing: Missing = "ignore",
     smallest_target: float = 1e-4,
     first: Sequence[str] = (),
+    lags: Sequence[Sequence[int]] = (),
 ) -> xr.Dataset:
     """Score the baselines that need no training by gradient; see `evaluate`.
 
@@ -166,8 +167,10 @@ def evaluate_baselines(
         over: `step` or `prefix`.
         missing: `ignore` or `as_zero`.
         smallest_target: MAPE leaves out targets whose size is at most this, in original units.
-        first: Names of further ones, to stand before these: `ridge` and `arima`, whose fitting
-            takes minutes.
+        first: Names of further ones, to stand before these: `ridge`, `pooled_regression` and
+            `arima`, whose fitting takes up to minutes.
+        lags: Steps back to earlier readings that `pooled_regression` sees, too, as `lags_of` gives
+            them for an experiment.
 
     Returns:
         Scores over (model, horizon).
@@ -191,12 +194,11 @@ def evaluate_baselines(
     num_train_steps = len(parts.train) + history_steps - 1
     nodes = as_nodes(dataset)
     known = {"num_train_steps": num_train_steps}
-    named = (
-        FITTED[name](
-            nodes, **known, **({"horizon_steps": horizon_steps} if name == "ridge" else {})
-        )
-        for name in first
-    )
+    further: dict[str, dict[str, Any]] = {"ridge": {"horizon_steps": horizon_steps}}
+    further["pooled_regression"] = {
+        "horizon_steps": horizon_steps, "history_steps": history_steps, "lags": lags
+    }  # fmt: skip
+    named = (FITTED[name](nodes, **known, **further.get(name, {})) for name in first)
     suited = suited_baselines(nodes, **known, horizon_steps=horizon_steps, on_grid=is_grid(dataset))
     models = {
         baseline.label: partial(baseline.predict, horizon_steps=horizon_steps)
@@ -209,7 +211,12 @@ def evaluate_baselines(
 
 
 def suited_baselines(
-    dataset: xr.Dataset, *, num_train_steps: int, horizon_steps: int, on_grid: bool
+    dataset: xr.Dataset,
+    *,
+    num_train_steps: int,
+    horizon_steps: int,
+    on_grid: bool,
+    seen: xr.DataArray | None = None,
 ) -> Iterator[FittedBaseline]:
     """Give the baselines that such data is compared with; see `evaluate_baselines`.
 
@@ -218,20 +225,25 @@ def suited_baselines(
         num_train_steps: Steps of the training part.
         horizon_steps: Steps to forecast.
         on_grid: Whether the nodes are the cells of a grid.
+        seen: What forecasts look back at, if other readings than those of `dataset`.
 
     Yields:
         Each of them, fitted.
     """
-    has_seasons = on_grid and covers_seasons(dataset, num_train_steps)
-    kinds: list[type[FittedBaseline]] = [LastObserved] if on_grid else [LastValue, LastObserved]
-    kinds += [Climatology, AnomalyPersistence] if has_seasons else [HistoricalAverage]
-    for kind in kinds:
-        yield kind(dataset, num_train_steps=num_train_steps)
+    fit = {"num_train_steps": num_train_steps}
+    if not on_grid:
+        yield LastValue(dataset, **fit, seen=seen)
+    yield LastObserved(dataset, **fit, seen=seen)
+    if on_grid and covers_seasons(dataset, num_train_steps):
+        yield Climatology(dataset, **fit)
+        yield AnomalyPersistence(dataset, **fit, seen=seen)
+    else:
+        yield HistoricalAverage(dataset, **fit)
     if on_grid or pd.Timedelta("1D") % interval_of(dataset):
         return
     for days in (1, 7):
         if horizon_steps <= days * steps_per_day(dataset) < num_train_steps:
-            yield SeasonalNaive(dataset, num_train_steps=num_train_steps, days=days)
+            yield SeasonalNaive(dataset, **fit, days=days, seen=seen)
 
 
 def evaluate_hits(

@@ -40,7 +40,7 @@ def corrupt(
     first_step: int = 0,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Damage the readings of a dataset from some step on, the same way for every model.
+    """Damage the readings of a dataset, the same way for every model.
 
     Args:
         dataset: A labelled dataset in memory; it is not changed. Covariates stay as they are.
@@ -49,8 +49,10 @@ def corrupt(
             every reading, with a tenth of the variance of the standardised readings.
         std: Standard deviation by which readings are standardised, in the dataset's units.
         block_steps: Steps of a block of an outage.
-        first_step: Earlier readings are left alone.
-        seed: Of the random numbers, which depend on it, `kind` and the size of the dataset alone.
+        first_step: Where the test part begins. Readings before it are damaged, too, since a
+            forecast may look back to them, but drawn apart: however long the record before it is,
+            the test part is damaged alike.
+        seed: Of the random numbers, which depend on it, `kind` and the sizes of both parts alone.
 
     Returns:
         The damaged dataset.
@@ -72,13 +74,15 @@ def corrupt(
             "Robustness must be measured on a dataset in memory; got one that lies in a store. "
             "Pass dataset.load()."
         )
-    rng = np.random.default_rng([seed, get_args(Corruption).index(kind)])
     readings = dataset["target"].values.copy()
-    part = readings[first_step:]
-    if kind == "noise":
-        part += (rng.standard_normal(part.shape) * std * 10 ** (-SNR_DB / 20)).astype(part.dtype)
-    else:
-        part[_lost(rng, part.shape[:2], 1 if kind == "missing" else block_steps)] = np.nan
+    stream = [seed, get_args(Corruption).index(kind)]
+    for part, draws in ((readings[first_step:], stream), (readings[:first_step], [*stream, 1])):
+        rng = np.random.default_rng(draws)
+        if kind == "noise":
+            noise = rng.standard_normal(part.shape) * std * 10 ** (-SNR_DB / 20)
+            np.add(part, noise.astype(part.dtype), out=part)
+        else:
+            part[_lost(rng, part.shape[:2], 1 if kind == "missing" else block_steps)] = np.nan
     return dataset.assign(target=dataset["target"].copy(data=readings))
 
 
@@ -97,10 +101,10 @@ def evaluate_robustness(
     seeds: Sequence[int] = (0,),
     write: bool = False,
 ) -> xr.Dataset:
-    """Score a forecaster and the baselines on the test part when only its histories are damaged.
+    """Score a forecaster and the baselines on the test part when all that they see is damaged.
 
-    Nothing is trained again: readings before the test part are left alone, also where a forecast
-    looks back to them as earlier days, and so are the targets.
+    So are the readings of earlier days that a forecast looks back to. Nothing is trained or fitted
+    again, and targets are as they were.
 
     Args:
         forecaster: A trained model.
@@ -140,8 +144,8 @@ def evaluate_robustness(
                     block_steps=data.history_steps, first_step=parts.test.start,
                 )  # fmt: skip
             baselines = suited_baselines(
-                seen, num_train_steps=len(parts.train) + data.history_steps - 1,
-                horizon_steps=data.horizon_steps, on_grid=on_grid,
+                nodes, num_train_steps=len(parts.train) + data.history_steps - 1,
+                horizon_steps=data.horizon_steps, on_grid=on_grid, seen=seen["target"],
             )  # fmt: skip
             predictors = {each.label: each.predict for each in baselines}
             for model, forecast, target in _forecasts(

@@ -129,7 +129,7 @@ def is_fitted(config: ExperimentConfig) -> bool:
         config: Of the run.
 
     Returns:
-        True for ridge and ARIMA.
+        True for ridge, pooled regression and ARIMA.
     """
     return isinstance(config.model, BaselineConfig) and not config.model.is_trained
 

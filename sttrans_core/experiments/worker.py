@@ -15,7 +15,7 @@ from sttrans_core.config import ExperimentConfig
 from sttrans_core.devices import pick_device
 from sttrans_core.evaluation.memory import forget_peak, peak_mb, resident_mb
 from sttrans_core.experiments.plan import Stage, is_fitted, stage_of
-from sttrans_core.fitted import FittedData
+from sttrans_core.fitted import FittedData, lags_of
 from sttrans_core.forecaster import Forecaster, load_run
 from sttrans_core.runs import RunError, RunFolder
 from sttrans_core.scores import write_scores
@@ -194,7 +194,7 @@ def _fit(config: ExperimentConfig, folder: RunFolder, dataset: xr.Dataset) -> No
     data = config.data
     scores = evaluate_baselines(
         dataset, history_steps=data.history_steps, horizon_steps=data.horizon_steps,
-        split=data.split, first=[config.variant_name],
+        split=data.split, first=[config.variant_name], lags=lags_of(dataset, config),
     )  # fmt: skip
     folder.create()
     folder.write_text("config.json", config.to_json())

@@ -9,6 +9,7 @@ from sttrans_core.baselines import (
     FITTED,
     AnomalyPersistence,
     Climatology,
+    PooledRegression,
     Ridge,
     SeasonalNaive,
     covers_seasons,
@@ -112,6 +113,7 @@ def test_labels_are_the_names_of_the_score_table():
         "climatology",
         "anomaly persistence",
         "ridge",
+        "pooled regression",
         "ARIMA",
     ]
 
@@ -250,5 +252,74 @@ def test_ridge_learns_from_rows_that_were_observed_whole():
 
 def test_ridge_forecasts_no_further_than_it_was_fitted():
     fitted = Ridge(_hourly(), num_train_steps=170, horizon_steps=4)
+    with pytest.raises(ValueError, match=r"at most the fitted 4; got horizon_steps=5\. Fit with"):
+        fitted.predict(np.array([200]), horizon_steps=5)
+
+
+def _weekly(steps: int = 24 * 7 * 8, nodes: int = 5) -> np.ndarray:
+    """Draw a course of the week for each node, and noise that stays for a while on top of it."""
+    rng = np.random.default_rng(0)
+    course = np.tile(rng.normal(size=(24 * 7, nodes)), (-(-steps // (24 * 7)), 1))[:steps]
+    noise = np.zeros((steps, nodes))
+    for step in range(1, steps):
+        noise[step] = 0.9 * noise[step - 1] + 0.1 * rng.normal(size=nodes)
+    return 10 * np.arange(1, nodes + 1) + course + noise
+
+
+def test_pooled_regression_sees_earlier_days_only_through_its_lags():
+    values = _weekly()
+    dataset = dataset_of(values, interval="1h")
+    origins = np.arange(24 * 7 * 6, 24 * 7 * 8 - 3)
+    truth = values[origins[:, None] + np.arange(1, 4)]
+    week, mean_square = 24 * 7, {}
+    for name, lags in {"without": [], "with": [[week], [week, 2 * week]]}.items():
+        fitted = PooledRegression(
+            dataset, num_train_steps=week * 6, horizon_steps=3, history_steps=2, lags=lags
+        )
+        error = fitted.predict(origins, horizon_steps=3) - truth
+        mean_square[name] = np.square(error).mean((0, 2))
+    # The course has a variance of 1 and no memory but that of the week. The noise has 0.053, of
+    # which the newest reading tells most; what the mean of two weeks has of it is added.
+    assert (mean_square["without"] > 0.8).all()
+    assert (mean_square["with"] < 0.1).all()
+
+
+def test_pooled_regression_by_hand():
+    # Each reading is the departure of the one a day before it, halved, and one for all nodes.
+    values = np.zeros((24 * 6, 2))
+    values[:24] = np.random.default_rng(0).normal(size=(24, 2))
+    for step in range(24, len(values)):
+        values[step] = 0.5 * values[step - 24]
+    fitted = PooledRegression(
+        dataset_of(values, interval="1h"), num_train_steps=24 * 5, horizon_steps=2,
+        history_steps=1, lags=[[24]],
+    )  # fmt: skip
+    mean = values[: 24 * 5].mean(0)
+    forecast = fitted.predict(np.array([130]), horizon_steps=2)[0]
+    # Means of 1.9375 / 5 of the first day shift both sides by little: weights are near (0, 0, 0.5).
+    np.testing.assert_allclose(forecast, 0.5 * values[[107, 108]] + 0.5 * mean, atol=0.1)
+
+
+def test_pooled_regression_counts_a_gap_as_usual_and_trains_on_whole_rows():
+    values = _weekly()
+    dataset = dataset_of(values, interval="1h")
+    dataset["target"][24 * 7 * 4 : 24 * 7 * 6] = NAN
+    short = dataset_of(values[: 24 * 7 * 4 + 1], interval="1h")
+    options = {"horizon_steps": 1, "history_steps": 1, "lags": [[24 * 7]]}
+    gap = PooledRegression(dataset, num_train_steps=24 * 7 * 5, **options)
+    origin = np.array([24 * 7 * 6 - 1])  # sees nothing at all
+    forecast = gap.predict(origin, horizon_steps=1)[0, 0]
+    np.testing.assert_allclose(forecast, values[: 24 * 7 * 4].mean(0), rtol=1e-5)
+    alone = PooledRegression(short, num_train_steps=24 * 7 * 4, **options)
+    origins = np.array([24 * 7 * 3 + 5])
+    np.testing.assert_allclose(
+        gap.predict(origins, horizon_steps=1), alone.predict(origins, horizon_steps=1), rtol=1e-5
+    )
+
+
+def test_pooled_regression_refuses_what_is_not_known_yet():
+    with pytest.raises(ValueError, match=r"at least the horizon.*got 3 steps with horizon_steps=4"):
+        PooledRegression(_hourly(), num_train_steps=170, horizon_steps=4, lags=[[24], [3]])
+    fitted = PooledRegression(_hourly(), num_train_steps=170, horizon_steps=4)
     with pytest.raises(ValueError, match=r"at most the fitted 4; got horizon_steps=5\. Fit with"):
         fitted.predict(np.array([200]), horizon_steps=5)

@@ -14,7 +14,7 @@ from small_runs import HISTORY, HORIZON, contents, dataset_of, rhythm
 
 from sttrans_core.baselines import LastObserved
 from sttrans_core.data.splits import split_dataset
-from sttrans_core.evaluation.protocol import evaluate
+from sttrans_core.evaluation.protocol import evaluate, suited_baselines
 from sttrans_core.evaluation.robustness import (
     CORRUPTIONS,
     corrupt,
@@ -67,14 +67,27 @@ def test_noise_has_a_tenth_of_the_variance():
 
 @pytest.mark.parametrize("kind", ["missing", "outage", "noise"])
 @given(first=st.integers(0, 60), seed=st.integers(0, 5))
-def test_damages_begin_where_they_should_and_are_the_same_again(kind, first, seed):
+def test_the_test_part_is_damaged_alike_whatever_lies_before_it(kind, first, seed):
     series = rhythm(steps=61, nodes=3, missing=0.3)
     before = series["target"].values.copy()
     damaged = _damage(series, kind, first_step=first, seed=seed)
-    np.testing.assert_array_equal(damaged[:first], before[:first])
+    alone = _damage(series.isel(time=slice(first, None)), kind, seed=seed)
+    np.testing.assert_array_equal(damaged[first:], alone)
     np.testing.assert_array_equal(series["target"].values, before)
     np.testing.assert_array_equal(damaged, _damage(series, kind, first_step=first, seed=seed))
     assert np.isnan(damaged[np.isnan(before)]).all()
+
+
+@pytest.mark.parametrize("kind", ["missing", "outage", "noise"])
+def test_earlier_days_are_damaged_as_much(kind):
+    series = _long()
+    change = _damage(series, kind, first_step=2000) - series["target"].values
+    for part in (change[:2000], change[2000:]):
+        if kind == "noise":
+            assert part.std() == pytest.approx(STD * np.sqrt(0.1), rel=0.02)
+        else:
+            assert np.isnan(part).mean() == pytest.approx(0.2, abs=0.015)
+    assert not np.array_equal(change[:2000], change[2000:4000], equal_nan=True)
 
 
 def test_damages_depend_on_the_size_alone():
@@ -137,6 +150,24 @@ def test_only_what_is_seen_is_damaged(trained, series):
     np.testing.assert_allclose(row, np.nanmean(np.abs(ours - truth), axis=(0, 2)), rtol=1e-5)
     average = found["mae"].sel(model="historical average")
     np.testing.assert_array_equal(average.sel(corruption="noise"), average.sel(corruption="clean"))
+
+
+def test_baselines_are_fitted_to_what_training_saw_and_look_back_at_damages():
+    # Readings of 0, 1, ... 23 o'clock that grow by 100 each day; the second day is lost.
+    values = (np.arange(24.0) + 100 * np.arange(4)[:, None]).reshape(-1, 1)
+    clean = dataset_of(values, interval="1h")
+    seen = clean["target"].copy(deep=True)
+    seen[24:48] = np.nan
+    found = {
+        each.label: each.predict(np.array([47]), horizon_steps=3)[0, :, 0]
+        for each in suited_baselines(
+            clean, num_train_steps=48, horizon_steps=3, on_grid=False, seen=seen
+        )
+    }
+    assert found["last value"].tolist() == [0, 0, 0]
+    assert found["last observed value"].tolist() == [23, 23, 23]
+    assert found["same time yesterday"].tolist() == [0, 1, 2]  # two days before
+    assert found["historical average"].tolist() == [50, 51, 52]  # of both days
 
 
 def test_seeds_are_pooled(trained, series):
