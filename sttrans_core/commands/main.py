@@ -286,7 +286,7 @@ def bench(
     for plot in entry_points(group="sttrans.figures", name="benchmark"):
         for name in dict.fromkeys(table["subject"]):
             page = output.with_name(f"{output.stem}-{name}.html")
-            plot.load()(table, subject=name).write_html(page)  # with the drawing library inside
+            write_whole(page, plot.load()(table, subject=name).to_html())  # with Plotly inside
             written.append(str(page))
     typer.echo(f"Wrote {', '.join(written)}")
 

@@ -59,12 +59,14 @@ class Progress:
         running: Runs that are worked on.
         num_waiting: Runs that wait for a worker.
         eta_seconds: Time left of the whole sweep; None where nothing is known yet.
+        num_lost: Workers that died or left.
     """
 
     outcomes: Sequence[Outcome]
     running: Sequence[RunStatus]
     num_waiting: int
     eta_seconds: float | None
+    num_lost: int = 0
 
 
 def read_status(name: str, folder: Path, *, since: float, now: float) -> RunStatus:
@@ -132,7 +134,7 @@ def progress_lines(progress: Progress) -> list[str]:
         progress: How it stands.
 
     Returns:
-        A line for all runs, then one for each that is worked on.
+        A line for all runs, one of lost workers where there are, one for each run worked on.
     """
     ended = progress.outcomes
     count = {state: sum(each.state == state for each in ended) for state in ("finished", "failed")}
@@ -141,6 +143,8 @@ def progress_lines(progress: Progress) -> list[str]:
     counts = f"{len(progress.running)} running, {progress.num_waiting} waiting"
     finished = f"{count['finished']} of {total} runs finished{failed}"
     lines = [f"{finished}, {counts}, {_left(progress.eta_seconds)}"]
+    if progress.num_lost:
+        lines.append(f"  workers lost: {progress.num_lost}; their runs go on with others")
     for each in progress.running:
         epochs = f"  epoch {each.epoch} of {each.epochs}" if each.epochs else ""
         left = f", {_left(each.eta_seconds)}" if each.eta_seconds is not None else ""

@@ -109,6 +109,8 @@ class _Sweep:
         self.options = {**options, "stop": self.stop.name}
         self.futures: dict[str, tuple[Any, float]] = {}  # of running runs, and since when
         self.seconds: list[float] = []  # that finished runs took
+        self.workers: set[str] = set()
+        self.num_lost = 0
 
     def run(
         self,
@@ -138,12 +140,15 @@ class _Sweep:
 
     def _num_workers(self) -> int:
         try:
-            return len(self.client.nthreads())
+            there = set(self.client.nthreads())
         except OSError as error:
             raise RunError(
                 f"A sweep must keep in touch with its scheduler; got {error}. Start the scheduler "
                 "and the same command again: finished runs are not repeated."
             ) from error
+        self.num_lost += len(self.workers - there)  # one that takes its place has a new address
+        self.workers = there
+        return len(there)
 
     def _submit(self, plan: RunPlan) -> None:
         future = self.client.submit(
@@ -185,8 +190,9 @@ class _Sweep:
             self.seconds, running, num_waiting=num_waiting, num_workers=num_workers
         )
         return Progress(
-            outcomes=tuple(outcomes), running=running, num_waiting=num_waiting, eta_seconds=left
-        )
+            outcomes=tuple(outcomes), running=running, num_waiting=num_waiting, eta_seconds=left,
+            num_lost=self.num_lost,
+        )  # fmt: skip
 
 
 def _reason(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from command_line import refused
 from small_runs import contents
 from small_sweeps import OPTIONS, save_series, small_plans, wait_for
 
-from sttrans_core.experiments.progress import Outcome
+from sttrans_core.experiments.progress import Outcome, progress_lines
 from sttrans_core.experiments.sweep import run_sweep
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError, RunFolder
@@ -138,8 +138,13 @@ def test_a_run_goes_on_when_its_worker_dies(dataset, tmp_path, scheduler):
     plans = small_plans(dataset, epochs=8)
     thread = threading.Thread(target=kill_once)
     thread.start()
-    (outcome,) = run_sweep(plans, tmp_path, scheduler=scheduler)
+    told: list[str] = []
+    (outcome,) = run_sweep(
+        plans, tmp_path, scheduler=scheduler,
+        on_progress=lambda progress: told.extend(progress_lines(progress)),
+    )  # fmt: skip
     thread.join()
+    assert "  workers lost: 1; their runs go on with others" in told
     assert outcome == Outcome(name=FULL, state="finished")
     assert _status(tmp_path / FULL)["pid"] != killed[0]
     assert [row["epoch"] for row in RunFolder(tmp_path / FULL).history()] == list(range(1, 9))
