@@ -96,43 +96,71 @@ class Forecaster:
 
     @torch.no_grad()
     def predict(
-        self, batch: Batch, *, query_nodes: Int[Tensor, " query"] | None = None
+        self,
+        batch: Batch,
+        *,
+        query_nodes: Int[Tensor, " query"] | None = None,
+        selection: Selection | None = None,
     ) -> Float[Tensor, "batch horizon query channel"]:
         """Forecast a batch of windows in original units.
 
         Args:
             batch: Windows.
             query_nodes: Nodes to forecast; all where it is None.
+            selection: Another selection of sources than the trained one; see `selection`.
         """
-        forecast = forecast_of(self.model, batch, query_nodes=query_nodes)
+        forecast = forecast_of(self.model, batch, query_nodes=query_nodes, selection=selection)
         return self.data.in_units(forecast.float())
 
     def forecast(
-        self, dataset: xr.Dataset, times: Sequence[Any] | np.ndarray | None = None
+        self,
+        dataset: xr.Dataset,
+        times: Sequence[Any] | np.ndarray | None = None,
+        *,
+        topk: int | None = None,
+        window: bool = True,
+        silent_heads: Sequence[int] = (),
+        mask_nodes: Sequence[str] = (),
+        mask_steps: Sequence[int] = (),
     ) -> xr.Dataset:
         """Forecast from one or more origins.
+
+        The options are inference-time switches: they change what one set of weights may look at,
+        not the weights, and the band stays the one of the model as trained.
 
         Args:
             dataset: A labelled dataset with the run's nodes, interval and units.
             times: Forecast origins, the last observed step of each history; the last step of the
                 dataset where it is None.
+            topk: Sources to keep, at least 1; as trained where it is None.
+            window: Whether sources in the local window are candidates.
+            silent_heads: Attention heads whose sources have no say.
+            mask_nodes: Ids of places whose readings are hidden from the model.
+            mask_steps: History steps (0 = oldest) whose readings are hidden.
 
         Returns:
             `forecast`, `lower`, `upper` (the prediction band) and `target` (NaN where unknown)
             over (time, horizon, node), in original units.
 
         Raises:
-            RunError: The dataset does not fit the run.
+            RunError: The dataset does not fit the run, or a switch needs an alignment that the run
+                does not have.
             ValueError: A time is not in the dataset, has a time zone or no whole history before it,
-                or there is none.
+                or there is none; a node, step, head or `topk` is out of range.
         """
+        hidden = self.indices(mask_nodes) if len(mask_nodes) else []
+        selection = None
+        if topk is not None or not window or len(silent_heads):
+            selection = self.selection(
+                topk=_whole_topk(topk), window=window, silent_heads=silent_heads
+            )
         grid, dataset = dataset, as_nodes(dataset)
         windows, starts, last_steps = self._cut(dataset, times)
         size = windows_at_once(len(self.data.nodes))
-        values = [
-            self.predict(windows.batch(starts[first : first + size])).cpu().numpy()
-            for first in range(0, len(starts), size)
-        ]
+        values = []
+        for first in range(0, len(starts), size):
+            batch = hide(windows.batch(starts[first : first + size]), hidden, list(mask_steps))
+            values.append(self.predict(batch, selection=selection).cpu().numpy())
         forecast = label_forecast(
             np.concatenate(values),
             dataset,
@@ -151,6 +179,7 @@ class Forecaster:
         *,
         topk: int | None = None,
         window: bool = True,
+        silent_heads: Sequence[int] = (),
         mask_nodes: Sequence[str] = (),
         mask_steps: Sequence[int] = (),
         layer: int = -1,
@@ -166,6 +195,7 @@ class Forecaster:
             nodes: Ids of the places whose forecast is explained; all where it is None.
             topk: Sources to keep, at least 1; as trained where it is None.
             window: Whether sources in the local window are candidates.
+            silent_heads: Heads whose sources have no say, which shifts what later layers look at.
             mask_nodes: Ids of places whose readings are hidden from the model.
             mask_steps: History steps (0 = oldest) whose readings are hidden.
             layer: Decoder layer, 0 for the first, -1 for the last.
@@ -190,12 +220,11 @@ class Forecaster:
                 f"layer must be between 0 and {layers - 1}, or -1 for the last; got {layer}. "
                 "Choose one of the run's decoder layers."
             )
-        topk = _whole_topk(topk)
         query = self.indices(nodes if nodes is not None else self.data.nodes)
         hidden = self.indices(mask_nodes) if len(mask_nodes) else []
         windows, starts, last_steps = self._cut(dataset, [time])
         batch = hide(windows.batch(starts), hidden, list(mask_steps))
-        selection = self.selection(topk=topk, window=window)
+        selection = self.selection(topk=_whole_topk(topk), window=window, silent_heads=silent_heads)
         output = model(
             batch,
             query_nodes=torch.tensor(query, device=self.device),
@@ -232,13 +261,28 @@ class Forecaster:
             )
         return cast("STTrans", self.model), cast("ModelConfig", self.config.model)
 
-    def selection(self, *, topk: int | None = None, window: bool = True) -> Selection:
-        """Give the trained selection of sources with inference-time switches applied."""
-        trained = self.aligned()[0].selection
+    def selection(
+        self, *, topk: int | None = None, window: bool = True, silent_heads: Sequence[int] = ()
+    ) -> Selection:
+        """Give the trained selection of sources with inference-time switches applied.
+
+        Raises:
+            RunError: The run has no alignment.
+            ValueError: There is no such head.
+        """
+        model, settings = self.aligned()
+        trained = model.selection
+        for head in silent_heads:
+            if not 0 <= head < settings.num_heads:
+                raise ValueError(
+                    f"silent_heads must be between 0 and {settings.num_heads - 1}; got {head}. "
+                    "Choose some of the run's heads."
+                )
         return replace(
             trained,
             topk=trained.topk if topk is None else topk,
             window=trained.window if window else "none",
+            silent_heads=tuple(silent_heads),
         )
 
     def indices(self, nodes: Sequence[str]) -> list[int]:

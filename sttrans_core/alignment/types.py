@@ -59,6 +59,7 @@ class Selection:
         group_size: Targets that share their candidates.
         block_size: Nodes that are screened as one.
         screened_blocks: Blocks that a group admits.
+        silent_heads: Heads whose sources have no say in the forecast.
     """
 
     topk: int | None
@@ -69,3 +70,4 @@ class Selection:
     group_size: int = 32
     block_size: int = 4
     screened_blocks: int = 24
+    silent_heads: tuple[int, ...] = ()

@@ -149,6 +149,10 @@ class DecoderLayer(nn.Module):
                 selection=selection,
                 need_alignment=need_alignment,
             )
+            if selection is not None and selection.silent_heads:
+                by_head = aggregated.unflatten(3, (self.values.num_heads, -1)).clone()
+                by_head[:, :, :, list(selection.silent_heads)] = 0.0
+                aggregated = by_head.flatten(3)
         return self.fusion(state, aggregated), aggregated, alignment
 
 
@@ -338,7 +342,11 @@ def _of(nodes: Int[Tensor, " query"] | None, values: Tensor, *, dim: int) -> Ten
 
 
 def forecast_of(
-    model: nn.Module, batch: Batch, *, query_nodes: Int[Tensor, " query"] | None = None
+    model: nn.Module,
+    batch: Batch,
+    *,
+    query_nodes: Int[Tensor, " query"] | None = None,
+    selection: Selection | None = None,
 ) -> Float[Tensor, "batch horizon query channel"]:
     """Give the forecast alone, of our model or of a baseline.
 
@@ -346,12 +354,13 @@ def forecast_of(
         model: An `STTrans`, or a baseline, which always forecasts every node.
         batch: Windows.
         query_nodes: Nodes to forecast; all where it is None.
+        selection: Another selection of sources than the trained one, of our model only.
 
     Returns:
         The forecast in z-scores.
     """
-    if query_nodes is not None and isinstance(model, STTrans):
-        return model(batch, query_nodes=query_nodes)[0]
+    if isinstance(model, STTrans):
+        return model(batch, query_nodes=query_nodes, selection=selection)[0]
     output = model(batch)
     forecast = output if isinstance(output, Tensor) else output[0]
     return forecast if query_nodes is None else forecast[:, :, query_nodes]

@@ -180,6 +180,51 @@ def test_unknown_places_are_refused(trained, series):
             trained.align(series, _at(series, 50), **arguments)
 
 
+def test_hidden_readings_have_no_say_in_the_forecast(trained, series):
+    changed = series.copy(deep=True)
+    changed["target"][45:51, 4] = 7.0
+    changed["target"][50 - 2] = 90.0  # history step 4 of 0 .. 6
+    hidden = {"mask_nodes": ["s4"], "mask_steps": [4]}
+    some, other = (
+        trained.forecast(each, [_at(series, 50)], **hidden) for each in (series, changed)
+    )
+    np.testing.assert_array_equal(some["forecast"], other["forecast"])
+    assert (some["forecast"] != trained.forecast(series, [_at(series, 50)])["forecast"]).any()
+    assert (other["forecast"] != trained.forecast(changed, [_at(series, 50)])["forecast"]).any()
+
+
+def test_switches_change_the_forecast_and_leave_the_weights_alone(trained, series):
+    at = [_at(series, 50)]
+    plain = trained.forecast(series, at)["forecast"]
+    for switch in ({"topk": 1}, {"window": False}, {"silent_heads": [1]}):
+        assert not np.allclose(trained.forecast(series, at, **switch)["forecast"], plain)
+    xr.testing.assert_identical(trained.forecast(series, at)["forecast"], plain)
+    # What is as trained changes nothing.
+    same = trained.forecast(series, at, topk=trained.selection().topk, window=True)["forecast"]
+    np.testing.assert_array_equal(same, plain)
+
+
+def test_without_any_head_sources_say_nothing(trained, series):
+    # What other places say by the sources alone; the surroundings, too, hear of them.
+    changed = series.copy(deep=True)
+    changed["target"][44:51] = 80.0
+    silent = {"silent_heads": range(trained.config.model.num_heads)}
+    places = ["s4", "s5"]
+    for options, is_equal in ((silent, True), ({}, False)):
+        told = [
+            trained.align(each, _at(series, 50), places, **options)["aligned_forecast"]
+            for each in (series, changed)
+        ]
+        assert np.allclose(*told, rtol=1e-5) == is_equal
+
+
+def test_a_head_that_is_not_there_cannot_be_silenced(trained, series):
+    for silence in (trained.forecast, trained.align):
+        time = _at(series, 50)
+        with pytest.raises(ValueError, match=r"silent_heads must be between 0 and \d; got 9\."):
+            silence(series, [time] if silence == trained.forecast else time, silent_heads=[9])
+
+
 @pytest.mark.parametrize("step", [-1, HISTORY])
 def test_steps_outside_the_history_are_refused(trained, series, step):
     sentence = rf"mask_steps must be between 0 and 6; got {step}\. Count steps from the oldest"
