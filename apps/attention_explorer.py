@@ -14,12 +14,12 @@ import panel_material_ui as pmui
 from bokeh.themes import Theme
 from explorer import plotly_figure  # noqa: F401 - a page learns of its parts as it is served
 from explorer.catalog import find_runs
-from explorer.state import LINKED, ExplorerState, describe
+from explorer.state import LINKED, SWITCHES, ExplorerState, describe
 from panel.util import edit_readonly
 from panel.viewable import Viewer
 
 # Parameters that forecast and alignment depend on; the others only slice what is there.
-COMPUTED = ["dataset_name", "run", "variant", "step", "topk", "window", "node"]
+COMPUTED = ["dataset_name", "run", "variant", "step", "node", *SWITCHES]
 # Two columns where there is room for them, one on a narrow screen.
 CARD = {"flex": "1 1 460px", "min-width": "0"}
 HIGH, LOW = "calc(56vh - 46px)", "calc(44vh - 46px)"
@@ -95,6 +95,8 @@ class Explorer:
             self._complain(describe(error))
             return
         await self.refresh()
+        if self.state.evidence is not None and self.state.needs_update():
+            await self.refresh()  # with the switches of a link, which had to wait for the run
         first = next(iter(names))
         if self.state.evidence is None and self.state.dataset_name != first:
             self.state.notice = self.state.problem  # what the link asks for cannot be shown

@@ -37,6 +37,7 @@ def folium_forecast_map(
     time: object | None = None,
     horizon: int = 1,
     variable: str = "forecast",
+    reference: xr.Dataset | None = None,
     zones: pd.DataFrame | None = None,
     limits: tuple[float, float] | None = None,
     basemap: bool = True,
@@ -55,10 +56,11 @@ def folium_forecast_map(
         time: Forecast origin; the last one when None.
         horizon: Horizon step, from 1.
         variable: "forecast", "target" (measured), "error" (forecast minus measured), "lower",
-            "upper" or "width" of the prediction band.
+            "upper" or "width" of the prediction band, or "change" (forecast minus `reference`).
+        reference: Another forecast of the same places, times and steps.
         zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
         limits: Values at the ends of the colour scale; when None, the same for all times and
-            steps of the forecast, and symmetric around zero for errors.
+            steps of the forecast, and symmetric around zero for errors and changes.
         basemap: Draw land, the lines between neighbouring sensors and coasts over cells.
         tiles: Name or URL template of map tiles, which needs the network; None stays offline.
         attribution: What the owner of the tiles asks to be shown.
@@ -71,15 +73,16 @@ def folium_forecast_map(
         names are shown as text, never as HTML.
 
     Raises:
-        ValueError: The time, horizon, variable or theme is not there, or a place has no polygon.
+        ValueError: The time, horizon, variable or theme is not there, a place has no polygon, or a
+            change has no reference that fits.
     """
     colors = get_theme(theme)
     frame = prepare_forecast_map(
-        forecast, time=time, horizon=horizon, variable=variable, zones=zones
+        forecast, time=time, horizon=horizon, variable=variable, reference=reference, zones=zones
     )
     noun = noun_of(frame)
-    low, high = limits or value_limits(forecast, variable=variable)
-    stops = colors.error if variable == "error" else colors.value
+    low, high = limits or value_limits(forecast, variable=variable, reference=reference)
+    stops = colors.error if variable in {"error", "change"} else colors.value
     bounds = bounds_of(frame)
     west, south, east, north = bounds
     figure = folium.Map(
@@ -257,6 +260,8 @@ def _add_words(
     legend = quantity
     if at["variable"] == "error":
         legend = f"forecast minus measured ({forecast.attrs.get('units', '')})"
+    elif at["variable"] == "change":
+        legend = f"change in the forecast ({forecast.attrs.get('units', '')})"
     gradient = ", ".join(color_scale(stops, count=9))
     low, high = limits
     digits = max(0, 1 - int(np.floor(np.log10(max(high - low, 1e-9)))))

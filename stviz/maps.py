@@ -31,6 +31,7 @@ VARIABLE_TITLES = {
     "lower": "Lower bound of the forecast of",
     "upper": "Upper bound of the forecast of",
     "width": "Width of the prediction band of",
+    "change": "Change in the forecast of",
 }
 
 
@@ -40,6 +41,7 @@ def plot_forecast_map(
     time: object | None = None,
     horizon: int = 1,
     variable: str = "forecast",
+    reference: xr.Dataset | None = None,
     zones: pd.DataFrame | None = None,
     selected: str | Sequence[str] | None = None,
     limits: tuple[float, float] | None = None,
@@ -59,11 +61,13 @@ def plot_forecast_map(
         time: Forecast origin; the last one when None.
         horizon: Horizon step, from 1.
         variable: "forecast", "target" (measured), "error" (forecast minus measured), "lower",
-            "upper" or "width" of the prediction band.
+            "upper" or "width" of the prediction band, or "change" (forecast minus `reference`).
+        reference: Another forecast of the same places, times and steps, such as one of another
+            model or without a switch.
         zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
         selected: One or more places to ring and name.
         limits: Values at the ends of the colour scale; when None, the same for all times and
-            steps of the forecast, and symmetric around zero for errors.
+            steps of the forecast, and symmetric around zero for errors and changes.
         basemap: Draw land, the lines between neighbouring sensors, coasts over cells and, where one
             is right for the whole map, a scale bar.
         tiles: URL template of map tiles, which needs the network; None stays offline.
@@ -80,16 +84,16 @@ def plot_forecast_map(
         into a place.
 
     Raises:
-        ValueError: The time, horizon, variable, place or theme is not there, or a place has no
-            polygon among the zones.
+        ValueError: The time, horizon, variable, place or theme is not there, a place has no polygon
+            among the zones, or a change has no reference that fits.
     """
     colors = get_theme(theme)
     frame = prepare_forecast_map(
-        forecast, time=time, horizon=horizon, variable=variable, zones=zones
+        forecast, time=time, horizon=horizon, variable=variable, reference=reference, zones=zones
     )
     at = frame.attrs
     ground = draw_ground(forecast, frame, basemap=basemap, tiles=tiles, colors=colors)
-    stops = colors.error if variable == "error" else colors.value
+    stops = colors.error if variable in {"error", "change"} else colors.value
     quantity = label_quantity(forecast)
     units = forecast.attrs.get("units", "")
     columns = ["value", "node", "name", "forecast", "target"]
@@ -101,7 +105,7 @@ def plot_forecast_map(
         draw_places(frame, columns),
         color="value",
         cmap=color_scale(stops),
-        clim=limits or value_limits(forecast, variable=variable),
+        clim=limits or value_limits(forecast, variable=variable, reference=reference),
         clipping_colors={"NaN": colors.gap},
         colorbar=True,
         colorbar_opts={"width": 12, "padding": 9},
@@ -125,6 +129,10 @@ def plot_forecast_map(
         subtitle += f"{DOT}{forecast.attrs['model']}"
     if variable == "error":
         subtitle += f"{DOT}red: forecast too high"
+    elif variable == "change":
+        other = reference.attrs.get("model") if reference is not None else None
+        than = "as trained" if other == forecast.attrs.get("model") else f"by {other}"
+        subtitle += f"{DOT}red: higher than {than}"
     return finish(
         hv.Overlay(layers),
         title=mark_simulated(f"{VARIABLE_TITLES[variable]} {quantity}, {lead}", forecast),

@@ -20,7 +20,7 @@ __all__ = [
     "value_limits",
 ]
 
-MAP_VARIABLES = ("forecast", "target", "error", "lower", "upper", "width")
+MAP_VARIABLES = ("forecast", "target", "error", "lower", "upper", "width", "change")
 
 
 def prepare_forecast_map(
@@ -29,6 +29,7 @@ def prepare_forecast_map(
     time: object | None = None,
     horizon: int = 1,
     variable: str = "forecast",
+    reference: xr.Dataset | None = None,
     zones: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Give one value per place for one forecast origin and horizon step.
@@ -38,7 +39,9 @@ def prepare_forecast_map(
         time: Forecast origin; the last one when None.
         horizon: Horizon step, from 1.
         variable: "forecast", "target" (what was measured), "error" (forecast minus target),
-            "lower" or "upper" (prediction band), or "width" of the band.
+            "lower" or "upper" (prediction band), "width" of the band, or "change" (forecast minus
+            the forecast of `reference`).
+        reference: Another forecast of the same places, times and steps.
         zones: Polygons of the places, a GeoDataFrame by node, where they are zones.
 
     Returns:
@@ -48,7 +51,8 @@ def prepare_forecast_map(
         their shape in degrees. `attrs` hold time, valid_time, lead_minutes, variable, horizon.
 
     Raises:
-        ValueError: The variable, time or horizon step is not there, or a place has no polygon.
+        ValueError: The variable, time or horizon step is not there, a place has no polygon, or a
+            change has no reference that fits.
     """
     forecast = as_nodes(check_forecast(forecast))
     if variable not in MAP_VARIABLES:
@@ -65,6 +69,9 @@ def prepare_forecast_map(
         value = predicted - measured
     elif variable == "width":
         value = slab["upper"].values.astype(float) - slab["lower"].values
+    elif variable == "change":
+        other = _fitting(reference, forecast).sel(time=origin, horizon=step)
+        value = predicted - other["forecast"].values
     else:
         value = slab[variable].values.astype(float)
     frame = prepare_places(slab, zones=zones)
@@ -80,18 +87,41 @@ def prepare_forecast_map(
     return frame
 
 
-def value_limits(forecast: xr.Dataset, *, variable: str = "forecast") -> tuple[float, float]:
+def _fitting(reference: xr.Dataset | None, forecast: xr.Dataset) -> xr.Dataset:
+    """Refuse a reference that a forecast cannot be compared with, place by place."""
+    other = None if reference is None else as_nodes(check_forecast(reference))
+    for name in ("node", "time", "horizon"):
+        if other is None or not np.array_equal(other[name].values, forecast[name].values):
+            given = "none" if other is None else f"one of another {name}"
+            raise ValueError(
+                "A change needs a reference, a forecast of the same places, times and steps; got "
+                f"{given}. Pass reference=forecaster.forecast(...) of the same dataset and times."
+            )
+    return other
+
+
+def value_limits(
+    forecast: xr.Dataset, *, variable: str = "forecast", reference: xr.Dataset | None = None
+) -> tuple[float, float]:
     """Give the ends of a colour scale that serves all times and steps of a forecast.
 
     Args:
         forecast: A labelled forecast.
         variable: As for `prepare_forecast_map`.
+        reference: Likewise.
 
     Returns:
         Low and high in the units of the forecast: the 1st and 99th percentile of the forecast and
-        what was measured; for errors plus and minus the 99th percentile of their size; for the
-        width of the band from 0.
+        what was measured; for errors and changes plus and minus the 99th percentile of their size;
+        for the width of the band from 0.
     """
+    if variable == "change":
+        other = _fitting(reference, as_nodes(forecast))
+        size = np.abs(
+            as_nodes(forecast)["forecast"].values.astype(float) - other["forecast"].values
+        )
+        largest = _percentile(size, 99) or 1.0
+        return -largest, largest
     few = forecast.isel(time=slice(None, None, max(1, forecast.sizes["time"] // 24)))
     if variable == "error":
         size = np.abs(few["forecast"].values.astype(float) - few["target"].values)

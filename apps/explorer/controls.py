@@ -11,13 +11,13 @@ from panel.viewable import Viewer
 
 from explorer.catalog import BUNDLED
 from explorer.evidence import Evidence, compare_scores, open_forecaster
-from explorer.state import ExplorerState
-from explorer.text import comparison_html
+from explorer.state import NEAR, ExplorerState
+from explorer.text import comparison_html, effect_html
 from explorer.views import select
 from sttrans_core import VARIANTS
 from sttrans_core.schema import interval_of
 from stviz.labels import time_unit
-from stviz.theme import get_theme
+from stviz.theme import Theme, get_theme
 
 __all__ = ["Controls"]
 
@@ -72,7 +72,29 @@ class Controls(Viewer):
             label="Hide weights below", start=0.0, end=0.2, step=0.005, format="0.0%",
             sizing_mode="stretch_width", margin=(4, 16), size="small",
         )  # fmt: skip
+        self.dense = pmui.Switch(label="Dense: every source", margin=(2, 10))
         self.window = pmui.Switch.from_param(p.window, margin=(2, 10))
+        self.silent = pmui.CheckButtonGroup.from_param(
+            p.silent_heads,
+            label="Silent heads",
+            **WIDE,
+            sx={"& .MuiToggleButton-root": {"py": "2px"}},
+        )
+        self.damage = pmui.Select.from_param(p.damage, **WIDE)
+        self.delay = pmui.IntSlider(
+            label="Newest steps withheld", start=0, end=1, value=0,
+            sizing_mode="stretch_width", margin=(4, 16), size="small",
+        )  # fmt: skip
+        self.hide = pmui.Button(label="Hide this place", size="small", margin=4)
+        self.hide_near = pmui.Button(label=f"and {NEAR} around", size="small", margin=4)
+        self.undo = pmui.Button(label="As trained, as measured", size="small", margin=(4, 10))
+        for button in (self.hide, self.hide_near, self.undo):
+            button.param.update(variant="outlined", sizing_mode="stretch_width")
+        # Of those that are hidden alone: the map is where others are chosen.
+        self.hidden = pmui.MultiChoice(
+            label="Hidden places", visible=False, sizing_mode="stretch_width", margin=(4, 10)
+        )
+        self.effect = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
         self._dataset: xr.Dataset | None = None
         self._moved: dict[pmui.IntSlider, int | None] = {}
         self._connect()
@@ -87,6 +109,12 @@ class Controls(Viewer):
         self.node.param.watch(lambda event: event.new and select(self.state, event.new), "value")
         self.segment.param.watch(lambda event: self._set(segment=event.new), "value")
         self.topk.param.watch(self._on_topk, "value_throttled")
+        self.dense.param.watch(self._on_dense, "value")
+        self.delay.param.watch(self._on_delay, "value_throttled")
+        self.hide.on_click(lambda _: self.state.hide())
+        self.hide_near.on_click(lambda _: self.state.hide(around=True))
+        self.hidden.param.watch(lambda event: self._set(hidden=event.new), "value")
+        self.undo.on_click(lambda _: self.state.switch_back())
         self.min_weight.param.watch(
             lambda event: self._set(min_weight=event.new), "value_throttled"
         )
@@ -115,6 +143,15 @@ class Controls(Viewer):
         trained = self.state.evidence.trained_topk
         self._set(topk=None if event.new >= trained else event.new)
 
+    def _on_dense(self, event: param.parameterized.Event) -> None:
+        evidence = self.state.evidence
+        if evidence is not None and event.new != _is_dense(evidence):
+            self._set(topk=evidence.num_sources if event.new else None)
+
+    def _on_delay(self, event: param.parameterized.Event) -> None:
+        self._moved[self.delay] = event.new
+        self._set(delay=event.new)
+
     def _show_evidence(self, *_events: param.parameterized.Event) -> None:
         evidence, colors = self.state.evidence, get_theme(self.state.theme)
         if evidence is None:
@@ -132,18 +169,33 @@ class Controls(Viewer):
         self.part.object = _say_part(evidence, colors.muted)
         self.node.options = evidence.dataset["node"].values.tolist()
         has_alignment = evidence.alignment is not None
-        for widget in (self.topk, self.head, self.min_weight, self.window):
+        for widget in (self.topk, self.head, self.min_weight, self.window, self.silent):
             widget.disabled = not has_alignment
         if has_alignment:
             trained = evidence.trained_topk
             self.topk.end = max(trained, 2)
-            self._move_to(self.topk, evidence.request.topk or trained)
+            self._move_to(self.topk, min(evidence.request.topk or trained, trained))
+        self._show_switches(evidence, colors)
         self.segment.label, self.segment.options = _segment_labels(evidence)
         question = VARIANTS[self.state.variant].question if self.state.variant in VARIANTS else ""
         self.question.object = f"<i style='color:{colors.muted};font-size:12px'>{question}</i>"
         self._show_comparison(evidence)
         self._show_selection()
         self.segment.param.trigger("value")  # the page finds it by its label, which is another now
+
+    def _show_switches(self, evidence: Evidence, colors: Theme) -> None:
+        has_forecast = evidence.forecast is not None
+        for widget in (self.damage, self.delay, self.hide, self.hide_near, self.hidden):
+            widget.disabled = not has_forecast
+        self.dense.disabled = evidence.num_sources <= evidence.trained_topk
+        self.dense.value = _is_dense(evidence)
+        self.topk.disabled |= self.dense.value
+        self.delay.end = max(evidence.first_step, 1)
+        self._move_to(self.delay, evidence.request.delay)
+        hidden = list(evidence.request.hidden)
+        self.hidden.param.update(options=hidden, value=hidden, visible=bool(hidden))
+        self.undo.disabled = not evidence.request.is_switched
+        self.effect.object = effect_html(evidence, colors)
 
     def _show_comparison(self, evidence: Evidence) -> None:
         self.comparison.object = ""
@@ -185,11 +237,23 @@ class Controls(Viewer):
             self.head,
             self.min_weight,
             _caption("Live switches: same weights"),
+            self.effect,
+            self.undo,
             self.topk,
+            self.dense,
             self.window,
+            self.silent,
+            self.damage,
+            self.delay,
+            pn.Row(self.hide, self.hide_near, margin=(0, 6), sizing_mode="stretch_width"),
+            self.hidden,
             sizing_mode="stretch_width",
             margin=0,
         )
+
+
+def _is_dense(evidence: Evidence) -> bool:
+    return evidence.request.topk is not None and evidence.request.topk > evidence.trained_topk
 
 
 def _caption(text: str) -> pmui.Typography:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,8 @@ from sttrans_core import (
 from sttrans_core.baselines import HistoricalAverage, LastObserved
 from sttrans_core.data.saved import is_saved
 from sttrans_core.data.splits import Split, split_dataset
+from sttrans_core.evaluation.robustness import corrupt
+from sttrans_core.fitted import lags_of
 from sttrans_core.grid import as_nodes
 from sttrans_core.truth.hits import HitRate
 from stviz.labels import time_unit
@@ -43,6 +45,7 @@ __all__ = [
 
 # Beyond this many kept sources over all places, only the selected place is aligned.
 SOURCES_AT_ONCE = 40_000
+MOST_SOURCES = 4_000  # of a place, for dense attention while one waits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,10 @@ class Request:
         step: Forecast origin as a step of the dataset; one of the test part where it is None.
         topk: Sources to keep; as trained where it is None.
         window: Whether sources in the local window are candidates.
+        silent_heads: Attention heads whose sources have no say.
+        hidden: Places whose readings the model does not get.
+        delay: Newest history steps that it does not get, of any place.
+        damage: What else happens to the readings it sees: empty, or a kind of `corrupt`.
         node: The selected place, which matters where not all places are aligned at once.
     """
 
@@ -67,7 +74,17 @@ class Request:
     step: int | None
     topk: int | None = None
     window: bool = True
+    silent_heads: tuple[int, ...] = ()
+    hidden: tuple[str, ...] = ()
+    delay: int = 0
+    damage: str = ""
     node: str = ""
+
+    @property
+    def is_switched(self) -> bool:
+        """Whether anything is other than as trained and as measured."""
+        switches = (self.topk, not self.window, self.silent_heads, self.hidden)
+        return any(switches) or bool(self.delay or self.damage)
 
     def at(self, node: str) -> Self:
         """Give the same request with another place selected."""
@@ -86,7 +103,8 @@ class Evidence:
         request: What was asked for.
         dataset: The readings.
         forecaster: The model; None where no run was chosen.
-        forecast: Of every place at one origin.
+        forecast: Of every place at one origin, with the switches as they are.
+        as_trained: The same without any switch.
         alignment: Of every place, or of the selected one; None where the model has none.
         baselines: Simple forecasts of the same origin by name, over (time, horizon, node).
         hits: On simulated data, whether the alignments of this origin hold the true causes.
@@ -97,6 +115,7 @@ class Evidence:
     dataset: xr.Dataset
     forecaster: Forecaster | None = None
     forecast: xr.Dataset | None = None
+    as_trained: xr.Dataset | None = None
     alignment: xr.Dataset | None = None
     baselines: Mapping[str, xr.DataArray] = field(default_factory=dict)
     hits: HitRate | None = None
@@ -111,6 +130,15 @@ class Evidence:
         history = self.forecaster.config.data.history_steps
         sources = history * (self.dataset.sizes["node"] - 1)
         return min(selection.topk or sources, sources)
+
+    @property
+    def num_sources(self) -> int:
+        """Sources that dense attention would take; 0 where that is too many, or none there."""
+        if self.forecaster is None or not self.forecaster.has_alignment:
+            return 0
+        sources = self.forecaster.config.data.history_steps * (self.dataset.sizes["node"] - 1)
+        is_exact = self.forecaster.model.selection.screening == "exact"
+        return sources if is_exact and sources <= MOST_SOURCES else 0
 
     @property
     def first_step(self) -> int:
@@ -225,13 +253,18 @@ def load_evidence(request: Request, previous: Evidence | None = None) -> Evidenc
     time = dataset["time"].values[request.step]
     same = previous is not None and previous.forecaster is forecaster
     if same and previous.dataset is dataset and previous.request.step == request.step:
-        forecast, baselines = previous.forecast, previous.baselines
+        as_trained, baselines = previous.as_trained, previous.baselines
     else:
-        forecast = forecaster.forecast(dataset, [time])
-        baselines = _baselines(request.dataset, forecaster, forecast, request.step)
+        as_trained = forecaster.forecast(dataset, [time])
+        baselines = _baselines(request.dataset, forecaster, as_trained, request.step)
+    forecast, seen = as_trained, dataset
+    if request.is_switched:
+        seen = _damage(dataset, forecaster, request) if request.damage else dataset
+        forecast = forecaster.forecast(seen, [time], **_switches(request, forecaster))
+        forecast["target"] = as_trained["target"]  # damages are of what is seen, not of the truth
     alignment, hits = None, None
     if forecaster.has_alignment:
-        alignment = _align(forecaster, dataset, time, request)
+        alignment = _align(forecaster, seen, time, request)
         if dataset.attrs["synthetic"] and alignment.sizes["query_node"] == dataset.sizes["node"]:
             hits = hit_rate(alignment, dataset, congested_only=False)
     return Evidence(
@@ -239,6 +272,7 @@ def load_evidence(request: Request, previous: Evidence | None = None) -> Evidenc
         dataset=dataset,
         forecaster=forecaster,
         forecast=forecast,
+        as_trained=as_trained,
         alignment=alignment,
         baselines=baselines,
         hits=hits,
@@ -247,14 +281,48 @@ def load_evidence(request: Request, previous: Evidence | None = None) -> Evidenc
 
 
 def _fit(request: Request, dataset: xr.Dataset, forecaster: Forecaster | None) -> Request:
-    """Move step and k of a request into the range of the dataset and the run."""
+    """Move step and switches of a request into the range of the dataset and the run."""
     history = 12 if forecaster is None else forecaster.config.data.history_steps
     last = dataset.sizes["time"] - 1
     step = _default_step(dataset) if request.step is None else request.step
     step = min(max(step, min(history - 1, last)), last)
-    trained = Evidence(request=request, dataset=dataset, forecaster=forecaster).trained_topk
-    topk = None if request.topk is None or request.topk >= trained else request.topk
-    return replace(request, step=step, topk=topk)
+    fitting = Evidence(request=request, dataset=dataset, forecaster=forecaster)
+    topk, trained = request.topk, fitting.trained_topk
+    if topk is not None and topk >= trained:
+        most = fitting.num_sources
+        topk = most if topk > trained and trained < most else None
+    has_alignment = trained > 0
+    num_heads = forecaster.config.model.num_heads if forecaster and has_alignment else 0
+    return replace(
+        request,
+        step=step,
+        topk=topk,
+        window=request.window or not has_alignment,
+        silent_heads=tuple(head for head in request.silent_heads if head < num_heads),
+        hidden=tuple(node for node in request.hidden if node in dataset["node"].values),
+        delay=min(request.delay, history - 1),
+    )
+
+
+def _switches(request: Request, forecaster: Forecaster) -> dict[str, Any]:
+    """Give the switches of a request as forecasts and alignments take them."""
+    history = forecaster.config.data.history_steps
+    return {
+        "topk": request.topk,
+        "window": request.window,
+        "silent_heads": request.silent_heads,
+        "mask_nodes": request.hidden,
+        "mask_steps": range(history - request.delay, history),
+    }
+
+
+def _damage(dataset: xr.Dataset, forecaster: Forecaster, request: Request) -> xr.Dataset:
+    """Give the readings that a forecast can look back at, damaged as the evaluation does it."""
+    lags = [step for lag in lags_of(dataset, forecaster.config) for step in lag]
+    history = forecaster.config.data.history_steps
+    first = max(0, request.step - max([0, *lags]) - history)
+    part = dataset.isel(time=slice(first, request.step + 1)).compute()
+    return corrupt(part, request.damage, std=forecaster.data.scaler.std, block_steps=history)
 
 
 def _default_step(dataset: xr.Dataset) -> int:
@@ -285,7 +353,7 @@ def _align(
     at_once = kept * dataset.sizes["node"] <= SOURCES_AT_ONCE
     known = request.node in dataset["node"].values
     nodes = None if at_once or not known else [request.node]
-    return forecaster.align(dataset, time, nodes, topk=request.topk, window=request.window)
+    return forecaster.align(dataset, time, nodes, **_switches(request, forecaster))
 
 
 def _baselines(

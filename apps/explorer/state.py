@@ -25,16 +25,29 @@ LINKED = {
     "head": "head",
     "min_weight": "min",
     "window": "window",
+    "silent_heads": "silent",
+    "hidden": "hide",
+    "delay": "delay",
+    "damage": "damage",
     "map_variable": "map",
 }
+SWITCHES = ("topk", "window", "silent_heads", "hidden", "delay", "damage")
 UNSET = (None, "", "None")
-AFTER_LOADING = ("node", "segment", "head")
+AFTER_LOADING = ("node", "segment", "head", "silent_heads", "hidden", "delay")
 MAP_VARIABLES = {
     "Forecast": "forecast",
     "Measured": "target",
     "Error": "error",
     "Band width": "width",
+    "Change": "change",
 }
+DAMAGES = {
+    "As measured": "",
+    "A fifth missing": "missing",
+    "Sensors out": "outage",
+    "Noise, 10 dB": "noise",
+}
+NEAR = 8  # places around the selected one that are hidden with it
 
 
 class ExplorerState(param.Parameterized):
@@ -73,6 +86,18 @@ class ExplorerState(param.Parameterized):
     )
     window = param.Boolean(
         True, doc="Whether near places may be sources in the last steps.", label="Local window"
+    )
+    silent_heads = param.ListSelector(
+        [], objects=[], doc="Heads whose sources have no say.", label="Silent heads"
+    )
+    hidden = param.ListSelector(
+        [], objects=[], doc="Places whose readings the model does not get.", label="Hidden places"
+    )
+    delay = param.Integer(
+        0, bounds=(0, 0), doc="Newest steps that the model does not get.", label="Late readings"
+    )
+    damage = param.Selector(
+        objects=DAMAGES, default="", doc="What happens to all readings it sees.", label="Readings"
     )
     map_variable = param.Selector(
         objects=MAP_VARIABLES, default="forecast", doc="What the map shows.", label="Map"
@@ -126,8 +151,8 @@ class ExplorerState(param.Parameterized):
 
     @param.depends("dataset_name", watch=True)
     def _restart(self) -> None:
-        # Steps and sources of one dataset say nothing about another.
-        self.param.update(step=None, topk=None)
+        # Steps, sources and places of one dataset say nothing about another.
+        self.param.update(step=None, topk=None, silent_heads=[], hidden=[], delay=0)
         self.refresh_runs()
 
     def refresh_runs(self) -> None:
@@ -167,8 +192,34 @@ class ExplorerState(param.Parameterized):
             step=self.step,
             topk=self.topk,
             window=self.window,
+            silent_heads=tuple(map(int, self.silent_heads)),
+            hidden=tuple(self.hidden),
+            delay=self.delay,
+            damage=self.damage,
             node=self.node,
         )
+
+    def switch_back(self) -> None:
+        """Undo every live switch at once."""
+        self.param.update(topk=None, window=True, silent_heads=[], hidden=[], delay=0, damage="")
+
+    def hide(self, *, around: bool = False) -> None:
+        """Take the readings of the selected place from the model, or also those around it.
+
+        Args:
+            around: Also those of the nearest places.
+        """
+        if self.evidence is None:
+            return
+        from sttrans_core.space.geometry import nearest_nodes
+
+        dataset, places = self.evidence.dataset, [self.node]
+        if around:
+            where = (dataset[name].values for name in ("latitude", "longitude"))
+            near = nearest_nodes(*where, count=NEAR + 1)
+            nodes = dataset["node"].values
+            places = nodes[near[nodes.tolist().index(self.node)]].tolist()
+        self.hidden = [*self.hidden, *(place for place in places if place not in self.hidden)]
 
     def needs_update(self) -> bool:
         """Say whether the evidence is of another request; a place that is there needs none."""
@@ -189,6 +240,7 @@ class ExplorerState(param.Parameterized):
 
         complaints: list[str] = []
         nodes = evidence.dataset["node"].values.tolist()
+        asked_for = evidence.request
         changes: dict[str, Any] = {"step": evidence.request.step, "topk": evidence.request.topk}
         for name, shown in changes.items():
             if (asked := getattr(self, name)) not in (None, shown):
@@ -197,10 +249,16 @@ class ExplorerState(param.Parameterized):
                     f"{self.param[name].label} {asked} is beyond what there is; showing {instead}."
                 )
         with param.parameterized.batch_call_watchers(self):
-            self.param.node.objects = nodes
+            self.param.node.objects = self.param.hidden.objects = nodes
             self.param.segment.bounds = (1, evidence.num_segments)
             heads = ["mean", *map(str, range(evidence.num_heads))]
             self.param.head.objects = heads
+            self.param.silent_heads.objects = heads[1:]
+            history = 1 + evidence.first_step
+            self.param.delay.bounds = (0, history - 1)
+            changes["window"], changes["delay"] = asked_for.window, asked_for.delay
+            changes["hidden"] = list(asked_for.hidden)
+            changes["silent_heads"] = [str(head) for head in asked_for.silent_heads]
             changes["segment"] = min(self.segment, evidence.num_segments)
             changes["head"] = self.head if self.head in heads else "mean"
             changes["node"] = self.node if self.node in nodes else default_node(evidence)
@@ -215,8 +273,19 @@ class ExplorerState(param.Parameterized):
         """Select what is shown again, after something else could not be."""
         if self.evidence is not None:
             shown = self.evidence.request
-            for name in ("dataset_name", "run", "variant", "step", "topk"):
+            for name in (
+                "dataset_name",
+                "run",
+                "variant",
+                "step",
+                "topk",
+                "window",
+                "delay",
+                "damage",
+            ):
                 setattr(self, name, getattr(shown, "dataset" if name == "dataset_name" else name))
+            self.silent_heads = [str(head) for head in shown.silent_heads]
+            self.hidden = list(shown.hidden)
 
     def compute(self) -> "Evidence":
         """Compute the evidence for the present request, without changing anything.

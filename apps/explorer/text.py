@@ -11,7 +11,7 @@ from stviz import alignment_table
 from stviz.labels import describe_lead
 from stviz.theme import Theme, pick_colors
 
-__all__ = ["comparison_html", "empty_html", "sources_html", "trust_html"]
+__all__ = ["comparison_html", "effect_html", "empty_html", "sources_html", "trust_html"]
 
 TOP = 8  # sources that `hit_rate` looks at
 NOTABLE = 0.05
@@ -152,6 +152,33 @@ def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
             )
         )
     return f"<div class='trust' style='line-height:1.5'>{' '.join(facts)}</div>"
+
+
+def effect_html(evidence: Evidence, colors: Theme) -> str:
+    """Say what the live switches did to the forecasts of this moment.
+
+    Args:
+        evidence: With the forecast as it is and as trained.
+        colors: The theme.
+
+    Returns:
+        One or two sentences of HTML, also where nothing is switched.
+    """
+    if evidence.forecast is None:
+        return ""
+    words = "They re-forecast at once. Scores stay those of the model as trained."
+    if evidence.request.is_switched:
+        units = str(evidence.forecast.attrs.get("units", ""))
+        now, before = (each["forecast"] for each in (evidence.forecast, evidence.as_trained))
+        truth = evidence.as_trained["target"]
+        change = float(abs(now - before).mean())
+        words = f"Forecasts of all places change by {change:.2f} {units} on average."
+        if np.isfinite(truth.values).any():
+            errors = [float(abs(each - truth).mean()) for each in (before, now)]
+            words += (
+                f" Their error at this moment: {errors[0]:.2f} as trained, now {errors[1]:.2f}."
+            )
+    return f"<span style='color:{colors.muted};font-size:12px'>{escape(words)}</span>"
 
 
 def _fact(number: str, words: str, colors: Theme, meaning: str = "") -> str:

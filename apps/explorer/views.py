@@ -14,9 +14,9 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 import param
-import xarray as xr
 from panel.viewable import Viewer
 
+from explorer.evidence import Evidence
 from explorer.plotly_figure import PlotlyFigure
 from explorer.state import ExplorerState
 from explorer.text import empty_html, sources_html, trust_html
@@ -31,6 +31,7 @@ from stviz import (
 from stviz.alignment_cube import describe_cube
 from stviz.alignment_map import update_alignment_map
 from stviz.figures import LiveFigure
+from stviz.prepare import value_limits
 from stviz.series import update_series
 from stviz.theme import get_theme
 
@@ -208,9 +209,10 @@ class MapView(_View):
         state = self.state
         overlay = plot_forecast_map(
             state.evidence.forecast,
-            limits=color_limits(state.evidence.dataset, state.map_variable),
+            limits=color_limits(state.evidence, state.map_variable),
             horizon=last_step(state.evidence, state.segment),
             variable=state.map_variable,
+            reference=state.evidence.as_trained,
             selected=state.node,
             on_tap=self._on_tap,
             theme=state.theme,
@@ -235,21 +237,26 @@ def select(state: ExplorerState, node: str) -> None:
         state.node = node
 
 
-def color_limits(dataset: xr.Dataset, variable: str) -> tuple[float, float]:
+def color_limits(evidence: Evidence, variable: str) -> tuple[float, float]:
     """Give the ends of a colour scale that stays the same at all moments of a dataset.
 
     Args:
-        dataset: The readings.
+        evidence: The readings, and for changes the forecast and that as trained.
         variable: What the map shows, as for `plot_forecast_map`.
 
     Returns:
-        The middle 98 % of the readings; for errors and widths a part of their span.
+        The middle 98 % of the readings; for errors and widths a part of their span. For changes,
+        which may be of any size, what there is now, but not below a hundredth of that span.
     """
-    readings = dataset["target"].values
+    readings = evidence.dataset["target"].values
     low, high = np.nanpercentile(readings[:: max(1, len(readings) // 500)], [1, 99])
     span = float(high - low) or 1.0
     if variable == "error":
         return -span / 3, span / 3
+    if variable == "change":
+        _, most = value_limits(evidence.forecast, variable=variable, reference=evidence.as_trained)
+        most = max(most if evidence.request.is_switched else 0.0, span / 100)
+        return -most, most
     return (0.0, span) if variable == "width" else (float(low), float(low) + span)
 
 
@@ -267,11 +274,12 @@ class SeriesView(_View):
 
     def _content(self) -> dict[str, Any]:
         evidence = self.state.evidence
+        as_trained = {"as trained": evidence.as_trained} if evidence.request.is_switched else {}
         return {
             "forecast": evidence.forecast,
             "node": self.state.node,
             "dataset": evidence.dataset,
-            "baselines": {SHORT.get(k, k): v for k, v in evidence.baselines.items()},
+            "baselines": {SHORT.get(k, k): v for k, v in evidence.baselines.items()} | as_trained,
         }
 
     def _draw(self) -> None:

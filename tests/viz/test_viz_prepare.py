@@ -58,6 +58,22 @@ def test_what_a_map_can_show(forecast, variable, expected):
     np.testing.assert_allclose(frame["value"], expected)
 
 
+def test_a_change_is_against_another_forecast(forecast):
+    other = forecast.assign(forecast=forecast["forecast"] - [[[0], *[[3]] * 11]])
+    frame = prepare_forecast_map(forecast, variable="change", reference=other, horizon=2)
+    assert frame["value"].tolist() == [3] * 5
+    assert value_limits(forecast, variable="change", reference=other) == (-3, 3)
+    assert value_limits(forecast, variable="change", reference=forecast) == (-1, 1)
+    for reference, given in (
+        (None, "got none"),
+        (other.isel(time=[0]), "got one of another time"),
+        (other.isel(node=slice(1, None)), "got one of another node"),
+        (other.isel(horizon=slice(4)), "got one of another horizon"),
+    ):
+        with pytest.raises(ValueError, match=f"A change needs a reference, .*; {given}"):
+            prepare_forecast_map(forecast, variable="change", reference=reference)
+
+
 def test_the_last_origin_is_the_default(forecast):
     assert prepare_forecast_map(forecast).attrs["time"] == forecast["time"].values[-1]
 
