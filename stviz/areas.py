@@ -13,7 +13,10 @@ from stviz.labels import pick
 from stviz.places import EDGES, FINEST, LABELS, bounds_of, noun_of, shape_parts
 from stviz.theme import Theme
 
-__all__ = ["HOLLOW", "draw_outlines", "draw_places", "draw_selected", "hover_lines", "name_places"]
+__all__ = [
+    "HOLLOW", "draw_hidden", "draw_outlines", "draw_places", "draw_selected", "hover_lines",
+    "name_places",
+]  # fmt: skip
 
 # HoloViews would fill polygons that have columns, if they had no colour of their own.
 HOLLOW = {"fill_color": "white", "fill_alpha": 0.0}
@@ -88,6 +91,29 @@ def draw_selected(
     if noun_of(places) == "sensor":
         options(ring, size=17)
     return [ring, name_places(shown, colors, label="Selected names")]
+
+
+def draw_hidden(places: pd.DataFrame, hidden: Sequence[str], colors: Theme) -> list[hv.Element]:
+    """Cross out some places.
+
+    Args:
+        places: What `prepare_places` gives.
+        hidden: Ids of places.
+        colors: The theme.
+
+    Returns:
+        The crosses; nothing where there are no ids.
+
+    Raises:
+        ValueError: A place is not there.
+    """
+    if not len(hidden):
+        return []
+    data = xr.Dataset(coords={"node": places["node"].to_numpy()})
+    for name in hidden:
+        pick(data, "node", name, name="hidden")
+    crosses = hv.Points(places[places["node"].isin(hidden)], ["x", "y"], [], label="Hidden")
+    return [options(crosses, marker="x", size=11, color=colors.text, line_width=2.5)]
 
 
 def name_places(places: pd.DataFrame, colors: Theme, *, label: str) -> hv.Labels:

@@ -6,7 +6,7 @@ import holoviews as hv
 import pandas as pd
 import xarray as xr
 
-from stviz.areas import draw_places, draw_selected, hover_lines
+from stviz.areas import draw_hidden, draw_places, draw_selected, hover_lines
 from stviz.figures import finish, options
 from stviz.ground import draw_ground, map_frame
 from stviz.labels import (
@@ -31,7 +31,7 @@ VARIABLE_TITLES = {
     "lower": "Lower bound of the forecast of",
     "upper": "Upper bound of the forecast of",
     "width": "Width of the prediction band of",
-    "change": "Change in the forecast of",
+    "change": "Change in forecast",
 }
 
 
@@ -44,6 +44,7 @@ def plot_forecast_map(
     reference: xr.Dataset | None = None,
     zones: pd.DataFrame | None = None,
     selected: str | Sequence[str] | None = None,
+    hidden: Sequence[str] = (),
     limits: tuple[float, float] | None = None,
     basemap: bool = True,
     tiles: str | None = None,
@@ -66,6 +67,7 @@ def plot_forecast_map(
             model or without a switch.
         zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
         selected: One or more places to ring and name.
+        hidden: Places to cross out, such as those whose readings the model did not get.
         limits: Values at the ends of the colour scale; when None, the same for all times and
             steps of the forecast, and symmetric around zero for errors and changes.
         basemap: Draw land, the lines between neighbouring sensors, coasts over cells and, where one
@@ -122,14 +124,17 @@ def plot_forecast_map(
         ],
         active_tools=["wheel_zoom"],
     )
-    layers = [*ground.below, places, *ground.above, *draw_selected(frame, selected, colors)]
+    marks = [*draw_hidden(frame, hidden, colors), *draw_selected(frame, selected, colors)]
+    layers = [*ground.below, places, *ground.above, *marks]
     lead = describe_lead(at["lead_minutes"], step_minutes=minutes_per_step(forecast))
     subtitle = f"for {clock(at['valid_time'])}, forecast at {clock(at['time'])}"
     if forecast.attrs.get("model"):
         subtitle += f"{DOT}{forecast.attrs['model']}"
     if variable == "error":
         subtitle += f"{DOT}red: forecast too high"
-    elif variable == "change":
+    if len(hidden):
+        subtitle += f"{DOT}crossed: hidden from the model"
+    if variable == "change":
         other = reference.attrs.get("model") if reference is not None else None
         than = "as trained" if other == forecast.attrs.get("model") else f"by {other}"
         subtitle += f"{DOT}red: higher than {than}"

@@ -123,6 +123,7 @@ def plot_series(
         show_grid=True,
         padding=PADDING,
         legend_position="bottom",
+        legend_cols=3 if len(baselines or {}) > 2 else False,
     )
 
 

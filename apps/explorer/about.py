@@ -26,9 +26,13 @@ On grids a forecast also takes what lies around a cell, without a source. There 
 cube says what the sources forecast alone. Far from the forecast, they are not its whole reason;
 close to it, that is no proof, because everything that the model sees has a say in their choice.
 
-A retrained variant has weights of its own. A live switch (k, local window)
-changes what one set of weights may look at when an alignment is made; the forecast line and the
-scores stay those of the model as trained.
+A retrained variant has weights of its own. A live switch changes what one set of weights may look
+at: forecast, map, band and alignment follow it at once, the band with the width that it was trained
+to. The scores stay those of the model as trained. A model that was never trained without a part may
+miss it more than one that was: what a part is worth, the retrained variants say.
+
+Late, missing or noisy readings, and hidden places, are of this moment alone. Robustness over the
+whole test part is what 'evaluate --robustness' measures.
 
 Errors count observed targets only, pooled over the whole test part, at each lead time alone:
 "60 min" is the last step, not a mean. One seed unless it says otherwise.

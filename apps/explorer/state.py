@@ -88,10 +88,18 @@ class ExplorerState(param.Parameterized):
         True, doc="Whether near places may be sources in the last steps.", label="Local window"
     )
     silent_heads = param.ListSelector(
-        [], objects=[], doc="Heads whose sources have no say.", label="Silent heads"
+        [],
+        objects=[],
+        check_on_set=True,
+        doc="Heads whose sources have no say.",
+        label="Silent heads",
     )
     hidden = param.ListSelector(
-        [], objects=[], doc="Places whose readings the model does not get.", label="Hidden places"
+        [],
+        objects=[],
+        check_on_set=True,
+        doc="Places whose readings the model does not get.",
+        label="Hidden places",
     )
     delay = param.Integer(
         0, bounds=(0, 0), doc="Newest steps that the model does not get.", label="Late readings"

@@ -4,7 +4,7 @@ Each keeps one figure alive and changes it in place: a page that takes in new fi
 the old ones, for at least half a minute after the last message.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from operator import is_
 from typing import Any
 
@@ -141,7 +141,7 @@ class Figure:
         )
         self._overlay = draw
         self._changes = hv.streams.Counter()
-        self._kind: object = self
+        self._kind: Hashable = self
         self._drawn: tuple[object, ...] = (self,)
         self._live: LiveFigure | None = None
 
@@ -158,7 +158,7 @@ class Figure:
         same = len(drawn) == len(self._drawn) and all(map(is_, drawn, self._drawn))
         return live if same and live and live.figure else None
 
-    def draw(self, *drawn: object, kind: object = None) -> None:
+    def draw(self, *drawn: object, kind: Hashable = None) -> None:
         """Draw again.
 
         Args:
@@ -166,7 +166,7 @@ class Figure:
             kind: Another kind is another figure, for example where axes or legend differ.
         """
         self._drawn = drawn
-        if kind is not self._kind:
+        if kind != self._kind:
             self._kind = kind
             self._changes = hv.streams.Counter()
             self.pane.object = hv.DynamicMap(
@@ -203,7 +203,8 @@ class MapView(_View):
             for label in ("Selected", "Selected names"):
                 live.fill(label, {name: here[name].to_numpy() for name in here})
         else:
-            self.figure.draw(*drawn, kind=evidence.dataset)
+            asked = evidence.request
+            self.figure.draw(*drawn, kind=(asked.dataset, bool(asked.hidden)))
 
     def _overlay(self) -> hv.Overlay:
         state = self.state
@@ -214,6 +215,7 @@ class MapView(_View):
             variable=state.map_variable,
             reference=state.evidence.as_trained,
             selected=state.node,
+            hidden=state.evidence.request.hidden,
             on_tap=self._on_tap,
             theme=state.theme,
             **FILL,
@@ -287,7 +289,7 @@ class SeriesView(_View):
         if live := self.figure.as_drawn(*drawn):
             update_series(live, **self._content())
         else:
-            self.figure.draw(*drawn)
+            self.figure.draw(*drawn, kind=self.state.evidence.request.is_switched)
 
     def _overlay(self) -> hv.Overlay:
         return plot_series(**self._content(), theme=self.state.theme, **FILL)
@@ -340,7 +342,7 @@ class AlignmentView(_AlignmentViewBase):
             if live := self.map.as_drawn(*drawn):
                 update_alignment_map(live, sources, evidence.alignment, dataset=evidence.dataset)
             else:
-                self.map.draw(*drawn, kind=evidence.dataset)
+                self.map.draw(*drawn, kind=evidence.request.dataset)
         self.trust.object = trust_html(evidence, sources, get_theme(state.theme))
 
     def _overlay(self) -> hv.Overlay:

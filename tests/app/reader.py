@@ -43,6 +43,14 @@ SERIES = f"""() => {{
   const {{start, end}} = series.y_range
   return {{title: series.title.text, low: start, high: end, values}}
 }}"""
+CROSSES = """() => Array.from(Bokeh.documents[0]._all_models.values())
+  .filter(model => model.type === 'Figure').flatMap(model => model.renderers)
+  .filter(r => r.glyph?.marker?.value === 'x' || r.glyph?.marker === 'x')
+  .reduce((sum, r) => sum + r.data_source.data.x.length, 0)"""
+LEGEND = """() => Array.from(Bokeh.documents[0]._all_models.values())
+  .filter(model => model.type === 'Legend')
+  .map(model => model.items.map(item => item.label.value))
+  .find(names => names.includes('measured'))"""
 EPOCHS = f"""() => Math.max(
   ...({FIGURE})('Training').renderers.map(r => r.data_source?.data.x?.length ?? 0))"""
 
@@ -89,6 +97,14 @@ class Explorer:
     def models(self) -> dict[str, int]:
         """Count what the page holds, by kind, whether it is shown or not."""
         return self.page.evaluate(MODELS)
+
+    def crossed(self) -> int:
+        """Count the places that are crossed out on the map."""
+        return self.page.evaluate(CROSSES)
+
+    def legend(self) -> list[str]:
+        """Give the legend of the series."""
+        return self.page.evaluate(LEGEND)
 
     def looked_at(self, node: str) -> bool:
         # Titles are wrapped at the width of their pane.

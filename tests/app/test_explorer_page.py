@@ -1,5 +1,7 @@
 """The explorer in a real browser: linked views, switches, both themes, many selections."""
 
+import re
+
 import pytest
 from reader import SERIES
 
@@ -37,6 +39,22 @@ def test_live_switches_change_the_alignment(explorer):
     explorer.page.get_by_role("switch", name="Local window").click()
     slider.press("End")
     explorer.until(lambda: rows.count() == 16)
+
+
+def test_a_hidden_place_changes_the_forecast_until_it_is_undone(explorer):
+    page = explorer.home().page
+    page.get_by_role("button", name="Change", exact=True).click()
+    explorer.until(lambda: any("Change in forecast" in title for title in explorer.titles()))
+    page.get_by_role("button", name="Hide this place").click()
+    explorer.sees(re.compile(r"Forecasts of all places change by \d+\.\d\d mph on average"))
+    explorer.until(lambda: "hide=%5B%22AE03%22%5D" in page.url)
+    assert explorer.crossed() == 1
+    explorer.until(lambda: "as trained" in explorer.legend())
+    page.get_by_role("button", name="As trained, as measured").click()
+    explorer.sees("They re-forecast at once")
+    explorer.until(lambda: explorer.crossed() == 0)
+    explorer.until(lambda: "as trained" not in explorer.legend())
+    page.get_by_role("button", name="Forecast", exact=True).click()
 
 
 def test_another_run_and_back(explorer):

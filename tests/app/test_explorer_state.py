@@ -11,7 +11,7 @@ from explorer.catalog import find_runs, runs_root
 from explorer.controls import _segment_labels
 from explorer.evidence import compare_scores, dataset_names, open_dataset
 from explorer.state import ExplorerState
-from explorer.text import comparison_html, sources_html, trust_html
+from explorer.text import comparison_html, effect_html, sources_html, trust_html
 from explorer.views import color_limits
 from explorer_runs import DATASET, opened, tiny_config, train_runs
 
@@ -94,14 +94,81 @@ def test_k_as_trained_is_no_switch(runs):
     state.topk = 16
     state.update()
     assert state.topk is None
-    state.topk = 10_000  # beyond what the model can keep: as trained
+
+
+def test_k_beyond_what_was_trained_is_dense_attention(runs):
+    state = opened(runs)
+    places = state.evidence.dataset.sizes["node"]
+    assert state.evidence.num_sources == 12 * (places - 1)
+    state.topk = 10_000
     state.update()
-    assert state.topk is None
+    assert state.topk == state.evidence.alignment.sizes["source"] == 12 * (places - 1)
+    # No source is left out, but the place's own readings, which are none.
+    np.testing.assert_allclose(state.evidence.alignment["covered_mass"], 1, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {"topk": 2}, {"window": False}, {"silent_heads": ["1"]}, {"hidden": ["AE03"]},
+        {"delay": 3}, {"damage": "missing"}, {"damage": "outage"}, {"damage": "noise"},
+    ],
+)  # fmt: skip
+def test_live_switches_forecast_again_and_can_be_undone(runs, switch):
+    state = opened(runs, node="AE03")
+    before = state.evidence
+    assert before.forecast is before.as_trained
+    state.param.update(**switch)
+    state.update()
+    now = state.evidence
+    assert now.as_trained is before.forecast
+    assert not np.allclose(now.forecast["forecast"], before.forecast["forecast"])
+    np.testing.assert_array_equal(now.forecast["target"], before.forecast["target"])
+    words = effect_html(now, get_theme("light"))
+    change = abs(now.forecast["forecast"] - before.forecast["forecast"]).mean().item()
+    error = abs(now.forecast["forecast"] - now.forecast["target"]).mean().item()
+    assert f"change by {change:.2f} mph on average" in words
+    assert f"now {error:.2f}." in words
+    state.switch_back()
+    state.update()
+    assert state.evidence.forecast is before.forecast
+    assert "They re-forecast at once" in effect_html(state.evidence, get_theme("light"))
+
+
+def test_hidden_places_are_no_sources_and_those_around_go_with_them(runs):
+    state = opened(runs, node="AE03")
+    state.hide()
+    assert state.hidden == ["AE03"]
+    state.hide(around=True)
+    assert len(state.hidden) == len(set(state.hidden)) == 9
+    state.update()
+    alignment = state.evidence.alignment
+    kept = alignment["source_node"].where(alignment["valid"])
+    assert not np.isin(kept, state.hidden).any()
+    state.dataset_name = "simulated-weather"
+    assert state.hidden == []
+
+
+def test_damaged_readings_are_those_that_the_model_sees(runs):
+    state = opened(runs, node="AE03", damage="missing")
+    seen = state.evidence.alignment["source_value"]
+    assert np.isfinite(seen.where(state.evidence.alignment["valid"], 0)).all()
+    state = opened(runs, node="AE03", damage="noise")
+    alignment, clean = state.evidence.alignment, state.evidence.dataset["target"]
+    measured = clean.sel(node=alignment["source_node"], time=alignment["source_time"])
+    noise = (alignment["source_value"] - measured).values[alignment["valid"].values]
+    spread = state.evidence.forecaster.data.scaler.std * np.sqrt(0.1)
+    assert np.nanstd(noise) == pytest.approx(spread, rel=0.3)
 
 
 def test_a_link_restores_the_selection(runs):
     asked = {"node": "AE03", "segment": 3, "k": 5, "head": "1", "min": 0.05, "window": "False"}
+    asked |= {"hide": ["AE03", "BN05"], "silent": ["0"], "delay": 2, "damage": "outage"}
     state = opened(runs, step=1500, **asked)
+    assert state.needs_update()  # for places and heads, which are known since
+    state.update()
+    assert state.evidence.request.hidden == ("AE03", "BN05")
+    assert (state.silent_heads, state.delay, state.damage) == (["0"], 2, "outage")
     assert (state.step, state.node, state.segment, state.topk) == (1500, "AE03", 3, 5)
     assert (state.head, state.min_weight, state.window) == ("1", 0.05, False)
     assert state.notice == ""
@@ -119,13 +186,18 @@ def test_a_link_restores_the_selection(runs):
         ("min", 3),
         ("step", -5),
         ("map", "heat"),
+        ("hide", ["nowhere"]),
+        ("hide", "AE03"),
+        ("silent", ["9"]),
+        ("delay", 40),
+        ("damage", "fire"),
     ],
 )
 def test_a_link_that_misses_is_told_and_left_out(runs, key, value):
     state = opened(runs, **{key: value})
     assert state.problem == ""
     assert state.evidence is not None
-    assert f"The link asks for {key}='{str(value)[:5]}" in state.notice
+    assert f"The link asks for {key}={str(value)[:40]!r}" in state.notice
     assert "which is not there; showing" in state.notice
 
 
@@ -280,20 +352,28 @@ def test_a_step_or_k_beyond_what_there_is_is_told(runs):
     state.connect({DATASET: "Simulated"}, {"step": 99999, "k": 9999})
     state.update()
     assert "Forecast time 99999 is beyond what there is; showing 2015." in state.notice
-    assert "k 9999 is beyond what there is; showing what was trained." in state.notice
+    assert f"k 9999 is beyond what there is; showing {state.topk}." in state.notice
+    assert state.topk == state.evidence.num_sources
 
 
 def test_the_colours_of_the_map_stay_over_time(runs):
     state = opened(runs)
-    before = color_limits(state.evidence.dataset, "forecast")
+    before = color_limits(state.evidence, "forecast")
     state.step = state.evidence.first_step
     state.update()
-    assert color_limits(state.evidence.dataset, "forecast") == before
+    assert color_limits(state.evidence, "forecast") == before
     low, high = np.nanpercentile(state.evidence.dataset["target"].values[::4], [1, 99])
     assert before == pytest.approx((low, high))
-    assert color_limits(state.evidence.dataset, "error") == pytest.approx(
+    assert color_limits(state.evidence, "error") == pytest.approx(
         (-(high - low) / 3, (high - low) / 3)
     )
+    # Changes are as large as they are, but nothing is no change.
+    assert color_limits(state.evidence, "change")[1] == pytest.approx((high - low) / 100)
+    state.delay = 5
+    state.update()
+    change = state.evidence.forecast["forecast"] - state.evidence.as_trained["forecast"]
+    low, high = color_limits(state.evidence, "change")
+    assert -low == high == pytest.approx(np.percentile(abs(change.values), 99))
 
 
 def test_whole_hours_are_told_as_hours():
