@@ -96,6 +96,7 @@ class Controls(Viewer):
         )
         self.effect = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
         self._dataset: xr.Dataset | None = None
+        self._nodes: dict[str, str] = {}  # by their names
         self._moved: dict[pmui.IntSlider, int | None] = {}
         self._connect()
         state.param.watch(self._show_evidence, ["evidence", "theme"])
@@ -106,7 +107,9 @@ class Controls(Viewer):
         self.time.param.watch(self._on_time, "value_throttled")
         self.earlier.on_click(lambda _: self._move(-1))
         self.later.on_click(lambda _: self._move(1))
-        self.node.param.watch(lambda event: event.new and select(self.state, event.new), "value")
+        self.node.param.watch(
+            lambda event: event.new and select(self.state, self._nodes[event.new]), "value"
+        )
         self.segment.param.watch(lambda event: self._set(segment=event.new), "value")
         self.topk.param.watch(self._on_topk, "value_throttled")
         self.dense.param.watch(self._on_dense, "value")
@@ -167,7 +170,9 @@ class Controls(Viewer):
         )
         self._move_to(self.time, evidence.request.step)
         self.part.object = _say_part(evidence, colors.muted)
-        self.node.options = evidence.dataset["node"].values.tolist()
+        nodes = evidence.dataset["node"].values.tolist()
+        self._nodes = {evidence.name_of(node): node for node in nodes}
+        self.node.options = list(self._nodes)
         has_alignment = evidence.alignment is not None
         for widget in (self.topk, self.head, self.min_weight, self.window, self.silent):
             widget.disabled = not has_alignment
@@ -214,8 +219,8 @@ class Controls(Viewer):
 
     def _show_selection(self, *_events: param.parameterized.Event) -> None:
         state = self.state
-        if state.node in self.node.options:
-            self.node.value = state.node
+        if state.evidence is not None and state.node in self._nodes.values():
+            self.node.value = state.evidence.name_of(state.node)
         self.segment.value = state.segment
         self.min_weight.value = state.min_weight
 

@@ -21,6 +21,7 @@ from sttrans_core import (
     load_dataset,
     load_pretrained,
     load_run,
+    load_zones,
 )
 from sttrans_core.baselines import HistoricalAverage, LastObserved
 from sttrans_core.data.saved import is_saved
@@ -102,6 +103,7 @@ class Evidence:
     Args:
         request: What was asked for.
         dataset: The readings.
+        zones: Polygons of the places by id, where they are zones; else None.
         forecaster: The model; None where no run was chosen.
         forecast: Of every place at one origin, with the switches as they are.
         as_trained: The same without any switch.
@@ -113,6 +115,7 @@ class Evidence:
 
     request: Request
     dataset: xr.Dataset
+    zones: pd.DataFrame | None = None
     forecaster: Forecaster | None = None
     forecast: xr.Dataset | None = None
     as_trained: xr.Dataset | None = None
@@ -157,6 +160,10 @@ class Evidence:
         """Attention heads; 0 without an alignment."""
         return 0 if self.alignment is None else self.alignment.sizes["head"]
 
+    def name_of(self, node: str) -> str:
+        """Give the name of a place beside its id, where it has one."""
+        return node if self.zones is None else f"{self.zones.loc[node, 'zone']} ({node})"
+
     def has_alignment(self, node: str) -> bool:
         """Say whether the alignment holds a place."""
         return self.alignment is not None and node in self.alignment["query_node"].values
@@ -199,6 +206,22 @@ def open_dataset(name: str) -> xr.Dataset:
         ) from error
 
 
+@lru_cache(maxsize=4)
+def open_zones(name: str) -> pd.DataFrame | None:
+    """Load the polygons of a dataset's places, if they are taxi zones and the file is here.
+
+    Without them the places are shown as points.
+    """
+    if not name.startswith("nyc-taxi"):
+        return None
+    try:
+        zones = load_zones(download=False)
+    except (OSError, ValueError, ImportError):
+        return None
+    nodes = open_dataset(name)["node"].values
+    return zones.loc[nodes] if np.isin(nodes, zones.index).all() else None
+
+
 def open_forecaster(request: Request) -> Forecaster | None:
     """Load the model that a request names, once for as long as its files do not change.
 
@@ -227,7 +250,7 @@ def _load_folder(path: Path, stamp: int) -> Forecaster:
 
 def forget() -> None:
     """Drop what is kept between sessions, for example when the data folder changed."""
-    for cached in (open_dataset, _load_bundled, _load_folder, _fit_baseline):
+    for cached in (open_dataset, open_zones, _load_bundled, _load_folder, _fit_baseline):
         cached.cache_clear()
 
 
@@ -249,7 +272,7 @@ def load_evidence(request: Request, previous: Evidence | None = None) -> Evidenc
     forecaster = open_forecaster(request)
     request = _fit(request, dataset, forecaster)
     if forecaster is None:
-        return Evidence(request=request, dataset=dataset)
+        return Evidence(request=request, dataset=dataset, zones=open_zones(request.dataset))
     time = dataset["time"].values[request.step]
     same = previous is not None and previous.forecaster is forecaster
     if same and previous.dataset is dataset and previous.request.step == request.step:
@@ -270,6 +293,7 @@ def load_evidence(request: Request, previous: Evidence | None = None) -> Evidenc
     return Evidence(
         request=request,
         dataset=dataset,
+        zones=open_zones(request.dataset),
         forecaster=forecaster,
         forecast=forecast,
         as_trained=as_trained,

@@ -63,7 +63,9 @@ def sources_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
         table["weight (%)"], stops=colors.weight, limits=(0, largest), missing=colors.gap
     )
     rows = [
-        _source_row(rank, row, reading, fill, largest, selected["node"])
+        _source_row(
+            rank, row, reading, fill, largest, evidence.name_of(row["place"]), selected["node"]
+        )
         for (rank, row), fill in zip(table.iterrows(), fills, strict=True)
     ]
     heads = {
@@ -87,17 +89,19 @@ def sources_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
 
 
 def _source_row(
-    rank: object, row: pd.Series, reading: str, fill: str, largest: float, node: str
+    rank: object,
+    row: pd.Series,
+    reading: str,
+    fill: str,
+    largest: float,
+    name: str,
+    node: str,
 ) -> str:
-    weight, place, clock = (
-        float(row["weight (%)"]),
-        str(row["place"]),
-        escape(str(row["time"])[-5:]),
-    )
+    weight, clock = float(row["weight (%)"]), escape(str(row["time"])[-5:])
     value = f"{row[reading]:.1f}" if pd.notna(row[reading]) else "none"
     shape = "\N{BLACK CIRCLE}" if row["found in"] == "window" else "\N{BLACK DIAMOND}"
     lag = next(column for column in row.index if column.startswith("lag"))  # "lag (h)"
-    name = f"<b>{escape(place)}</b>" if place == node else escape(place)
+    name = f"<b>{escape(name)}</b>" if row["place"] == node else escape(name)
     bar = f"width:{100 * weight / largest:.0f}%;background:{fill}"
     return (
         f"<tr><td class='rank'>{rank}</td><td>{name}</td><td>{clock}</td>"

@@ -31,6 +31,7 @@ from stviz import (
 from stviz.alignment_cube import describe_cube
 from stviz.alignment_map import update_alignment_map
 from stviz.figures import LiveFigure
+from stviz.places import LABELS
 from stviz.prepare import value_limits
 from stviz.series import update_series
 from stviz.theme import get_theme
@@ -198,7 +199,8 @@ class MapView(_View):
     def _draw(self) -> None:
         state, evidence = self.state, self.state.evidence
         drawn = (evidence.forecast, state.segment, state.map_variable, state.theme)
-        if live := self.figure.as_drawn(*drawn):
+        live = None if evidence.zones is not None else self.figure.as_drawn(*drawn)
+        if live:  # outlines of zones are too much to be filled in anew
             here = self._places[self._places["node"] == state.node]
             for label in ("Selected", "Selected names"):
                 live.fill(label, {name: here[name].to_numpy() for name in here})
@@ -214,13 +216,14 @@ class MapView(_View):
             horizon=last_step(state.evidence, state.segment),
             variable=state.map_variable,
             reference=state.evidence.as_trained,
+            zones=state.evidence.zones,
             selected=state.node,
             hidden=state.evidence.request.hidden,
             on_tap=self._on_tap,
             theme=state.theme,
             **FILL,
         )
-        self._places = next(layer.data for layer in overlay if layer.label in ("Sensors", "Cells"))
+        self._places = next(layer.data for layer in overlay if layer.label in LABELS.values())
         return overlay
 
     def _on_tap(self, x: float, y: float) -> None:
@@ -335,11 +338,13 @@ class AlignmentView(_AlignmentViewBase):
         sources = prepare_alignment(evidence.alignment, **self._selected())
         if is_cube:
             self.cube.object = describe_cube(
-                sources, evidence.alignment, dataset=evidence.dataset, theme=state.theme, **CUBE
-            )
+                sources, evidence.alignment, dataset=evidence.dataset, zones=evidence.zones,
+                theme=state.theme, **CUBE,
+            )  # fmt: skip
         else:
             drawn = (evidence.dataset, state.theme)
-            if live := self.map.as_drawn(*drawn):
+            live = None if evidence.zones is not None else self.map.as_drawn(*drawn)
+            if live:
                 update_alignment_map(live, sources, evidence.alignment, dataset=evidence.dataset)
             else:
                 self.map.draw(*drawn, kind=evidence.request.dataset)
@@ -351,6 +356,7 @@ class AlignmentView(_AlignmentViewBase):
             evidence.alignment,
             **self._selected(),
             dataset=evidence.dataset,
+            zones=evidence.zones,
             theme=state.theme,
             **FILL,
         )

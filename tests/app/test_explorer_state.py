@@ -2,17 +2,19 @@
 
 import ast
 import shutil
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 
+import holoviews as hv
 import numpy as np
 import pytest
 from explorer.catalog import find_runs, runs_root
-from explorer.controls import _segment_labels
-from explorer.evidence import compare_scores, dataset_names, open_dataset
+from explorer.controls import Controls, _segment_labels
+from explorer.evidence import compare_scores, dataset_names, forget, open_dataset
 from explorer.state import ExplorerState
 from explorer.text import comparison_html, effect_html, sources_html, trust_html
-from explorer.views import color_limits
+from explorer.views import MapView, color_limits
 from explorer_runs import DATASET, opened, tiny_config, train_runs
 
 from sttrans_core import evaluate, load_pretrained, load_run, train
@@ -413,3 +415,35 @@ def test_a_run_on_own_sensors_is_offered_with_its_file(tmp_path):
     assert state.evidence.alignment.sizes["query_node"] == 6
     (tmp_path / "ring.nc").unlink()
     assert str(tmp_path / "ring.nc") not in dataset_names(tmp_path / "runs")
+
+
+def test_zones_are_filled_and_named(tmp_path, real_data, monkeypatch):
+    monkeypatch.setenv("STTRANS_DATA", str(real_data))
+    state = opened(tmp_path, "bundled", data="nyc-taxi", node="132")
+    evidence = state.evidence
+    assert evidence.zones.index.tolist() == evidence.dataset["node"].values.tolist()
+    assert evidence.name_of("132") == "JFK Airport (132)"
+    selected = {"node": "132", "segment": 1, "head": None, "min_weight": 0.0}
+    html = sources_html(evidence, selected, get_theme("light"))
+    first = evidence.alignment.sel(query_node="132", segment=1)["source_node"].values[0]
+    assert f"<td>{escape(evidence.zones.loc[first, 'zone'])} ({first})</td>" in html
+    view = MapView(state)
+    view.start()
+    drawn = hv.render(view.figure.pane.object)
+    assert any(layer.glyph.__class__.__name__ == "MultiPolygons" for layer in drawn.renderers)
+    controls = Controls(state)
+    controls.node.value = "LaGuardia Airport (138)"
+    assert state.node == "138"
+
+
+def test_without_polygons_zones_are_points(tmp_path, real_data, monkeypatch):
+    def load_zones(**_):
+        raise FileNotFoundError("none")
+
+    monkeypatch.setenv("STTRANS_DATA", str(real_data))
+    forget()
+    monkeypatch.setattr("explorer.evidence.load_zones", load_zones)
+    state = opened(tmp_path, "bundled", data="nyc-taxi")
+    assert state.evidence.zones is None
+    assert state.evidence.name_of("132") == "132"
+    forget()
