@@ -12,7 +12,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.themes import Theme
-from explorer import plotly_figure  # noqa: F401 - a page learns of its parts as it is served
+from explorer import keys, plotly_figure  # noqa: F401 - a page learns of its parts as it is served
 from explorer.catalog import find_runs
 from explorer.state import LINKED, SWITCHES, ExplorerState, describe
 from panel.util import edit_readonly

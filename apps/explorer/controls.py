@@ -11,6 +11,7 @@ from panel.viewable import Viewer
 
 from explorer.catalog import BUNDLED
 from explorer.evidence import Evidence, compare_scores, open_forecaster
+from explorer.keys import Keys
 from explorer.state import NEAR, ExplorerState
 from explorer.text import comparison_html, effect_html
 from explorer.views import select
@@ -21,6 +22,8 @@ from stviz.theme import Theme, get_theme
 
 __all__ = ["Controls"]
 
+STRIDES = (1, 3, 6, 12)
+PICTURE_MILLISECONDS = 800  # between two pictures that play
 WIDE = {"sizing_mode": "stretch_width", "margin": (4, 10), "size": "small"}
 
 
@@ -47,10 +50,22 @@ class Controls(Viewer):
             sizing_mode="stretch_width", margin=(4, 16),
         )  # fmt: skip
         self.part = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
+        self.play = pmui.Toggle(label="Play", icon="play_arrow", size="small", margin=4)
+        self.stride = pmui.Select(
+            label="Steps at a time", options=list(STRIDES), value=1, size="small", margin=4
+        )
         self.earlier = pmui.Button(label="Earlier", icon="chevron_left", size="small", margin=4)
         self.later = pmui.Button(label="Later", icon="chevron_right", size="small", margin=4)
-        for button in (self.earlier, self.later):
+        for button in (self.earlier, self.later, self.play):
             button.param.update(variant="outlined", sizing_mode="stretch_width")
+        self.stride.sizing_mode = "stretch_width"
+        self._player = None
+        if pn.state.curdoc is not None:
+            self._player = pn.state.add_periodic_callback(
+                self.play_on, period=PICTURE_MILLISECONDS, start=False
+            )
+        step = {"ArrowLeft": lambda: self._move(-1), "ArrowRight": lambda: self._move(1)}
+        self.keys = Keys({**step, " ": self._turn_play}, field="Place")
         self.node = pmui.AutocompleteInput(
             label="Place", options=[], min_characters=1, restrict=True, case_sensitive=False,
             search_strategy="includes", **WIDE,
@@ -107,6 +122,7 @@ class Controls(Viewer):
         self.time.param.watch(self._on_time, "value_throttled")
         self.earlier.on_click(lambda _: self._move(-1))
         self.later.on_click(lambda _: self._move(1))
+        self.play.param.watch(self._on_play, "value")
         self.node.param.watch(
             lambda event: event.new and select(self.state, self._nodes[event.new]), "value"
         )
@@ -135,11 +151,32 @@ class Controls(Viewer):
         self._moved[self.time] = event.new
         self._set(step=event.new)
 
-    def _move(self, steps: int) -> None:
+    def _move(self, turns: int) -> None:
         evidence = self.state.evidence
         if evidence is not None:
+            step = self.state.step + turns * self.stride.value
             last = evidence.dataset.sizes["time"] - 1
-            self._set(step=min(max(self.state.step + steps, evidence.first_step), last))
+            self._set(step=min(max(step, evidence.first_step), last))
+
+    def _turn_play(self) -> None:
+        self.play.value = not self.play.value
+
+    def _on_play(self, event: param.parameterized.Event) -> None:
+        self.play.param.update(
+            label="Pause" if event.new else "Play", icon="pause" if event.new else "play_arrow"
+        )
+        if self._player is not None:
+            (self._player.start if event.new else self._player.stop)()
+
+    def play_on(self) -> None:
+        """Go on to the next picture, once this one is there; stop at the last."""
+        evidence = self.state.evidence
+        if evidence is None or self.state.needs_update():
+            return
+        before = self.state.step
+        self._move(1)
+        if self.state.step == before:
+            self.play.value = False
 
     def _on_topk(self, event: param.parameterized.Event) -> None:
         self._moved[self.topk] = event.new
@@ -235,6 +272,7 @@ class Controls(Viewer):
             _caption("When and where"),
             self.time,
             pn.Row(self.earlier, self.later, margin=(0, 6), sizing_mode="stretch_width"),
+            pn.Row(self.play, self.stride, margin=(0, 6), sizing_mode="stretch_width"),
             self.part,
             self.segment,
             self.node,
@@ -252,6 +290,7 @@ class Controls(Viewer):
             self.delay,
             pn.Row(self.hide, self.hide_near, margin=(0, 6), sizing_mode="stretch_width"),
             self.hidden,
+            self.keys,
             sizing_mode="stretch_width",
             margin=0,
         )

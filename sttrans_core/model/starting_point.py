@@ -13,7 +13,7 @@ class StartingPoint(nn.Module):
     """Where a forecast starts from: the last reading and those of earlier days, mixed.
 
     The shares depend on the state of a place, and start alike for all days; a day that is missing
-    counts as the last reading.
+    counts as the mean of the others, or as the last reading where all are.
 
     Args:
         width: Channels of a state.
@@ -40,6 +40,8 @@ class StartingPoint(nn.Module):
         shares = self.shares(self.norm(state)).unflatten(2, (-1, 1 + self.num_lags))
         shares = (_SHARPNESS * shares).softmax(-1).transpose(1, 2)  # (B, P, Q, 1 + L)
         days, seen = earlier.unflatten(3, (2, self.num_lags, self.num_channels)).unbind(3)
-        here = last[:, None, :, None]  # (B, 1, Q, 1, C)
-        days = torch.where(seen > 0, days, here)  # (B, P, Q, L, C)
+        count = seen.sum(3, keepdim=True)
+        others = (days * seen).sum(3, keepdim=True) / count.clamp_min(1)  # (B, P, Q, 1, C)
+        others = torch.where(count > 0, others, last[:, None, :, None])
+        days = torch.where(seen > 0, days, others)  # (B, P, Q, L, C)
         return shares[..., :1] * last[:, None] + (shares[..., 1:, None] * days).sum(3)

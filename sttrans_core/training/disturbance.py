@@ -19,7 +19,7 @@ def disturb(batch: Batch, *, gaps: float, noise: float) -> Batch:
         batch: Windows.
         gaps: Share of the places of a window that fail, from a random step on for a random number
             of steps. Of all readings a window loses up to as large a share, drawn for each window,
-            and every earlier day is hidden at a place twice as often.
+            of those of earlier days, too; and every earlier day is hidden at a place twice as often.
         noise: Largest spread of the noise in z-scores, drawn anew for each window; half of the
             windows get none.
 
@@ -38,6 +38,10 @@ def disturb(batch: Batch, *, gaps: float, noise: float) -> Batch:
             num_lags = earlier.shape[-1] // 2  # values, then flags
             shape = (len(earlier), 1, earlier.shape[2], num_lags)
             kept = torch.rand(shape, device=earlier.device) >= 2 * gaps
+            lost = torch.rand(len(earlier), 1, 1, 1, device=earlier.device) * gaps
+            kept = kept & (
+                torch.rand((*earlier.shape[:3], num_lags), device=earlier.device) >= lost
+            )
             earlier = earlier * torch.cat([kept, kept], dim=-1)
     return batch._replace(values=values, observed=observed, earlier=earlier)
 

@@ -245,16 +245,17 @@ def test_a_baseline_is_trained_by_the_same_loop(name, tmp_path):
 
 def test_a_forecast_starts_between_the_last_reading_and_earlier_days():
     # Untrained shares are alike: a mean of the last reading and of both earlier days, of which a
-    # missing one counts as the last reading. Two steps ahead at one place, one channel.
-    start = StartingPoint(8, num_lags=2, horizon_steps=2, num_channels=1)
-    earlier = torch.tensor([[[[4.0, 7.0, 1.0, 1.0]], [[4.0, 0.0, 1.0, 0.0]]]])
+    # missing one counts as the other, or as the last reading. Three steps ahead at one place.
+    start = StartingPoint(8, num_lags=2, horizon_steps=3, num_channels=1)
+    days = [[[4.0, 7.0, 1.0, 1.0]], [[4.0, 0.0, 1.0, 0.0]], [[0.0, 0.0, 0.0, 0.0]]]
+    earlier = torch.tensor([days])
     mixed = start(torch.randn(1, 1, 8), torch.tensor([[[1.0]]]), earlier)
-    assert mixed[0, :, 0, 0].tolist() == pytest.approx([(1 + 4 + 7) / 3, (1 + 4 + 1) / 3])
+    assert mixed[0, :, 0, 0].tolist() == pytest.approx([(1 + 4 + 7) / 3, (1 + 4 + 4) / 3, 1])
     # Shares that have learned to trust the second day alone.
     with torch.no_grad():
-        start.shares.bias.copy_(torch.tensor([0.0, 0.0, 9.0] * 2))
+        start.shares.bias.copy_(torch.tensor([0.0, 0.0, 9.0] * 3))
     mixed = start(torch.randn(1, 1, 8), torch.tensor([[[1.0]]]), earlier)
-    assert mixed[0, :, 0, 0].tolist() == pytest.approx([7.0, 1.0])
+    assert mixed[0, :, 0, 0].tolist() == pytest.approx([7.0, 4.0, 1.0])
 
 
 def test_seasons_are_taken_out_of_earlier_days_too():
