@@ -18,8 +18,8 @@ def disturb(batch: Batch, *, gaps: float, noise: float) -> Batch:
     Args:
         batch: Windows.
         gaps: Share of the places of a window that fail, from a random step on for a random number
-            of steps. Of all readings a window loses up to as large a share, drawn for each window,
-            of those of earlier days, too; and every earlier day is hidden at a place twice as often.
+            of steps. Of all readings, also of earlier days, a window loses up to as large a share,
+            drawn for each window; and every earlier day is hidden at a place twice as often.
         noise: Largest spread of the noise in z-scores, drawn anew for each window; half of the
             windows get none.
 
