@@ -50,7 +50,8 @@ class Controls(Viewer):
             sizing_mode="stretch_width", margin=(4, 16),
         )  # fmt: skip
         self.part = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
-        self.play = pmui.Toggle(label="Play", icon="play_arrow", size="small", margin=4)
+        self.play = pmui.Button(label="Play", icon="play_arrow", size="small", margin=4)
+        self.plays = False
         self.stride = pmui.Select(
             label="Steps at a time", options=list(STRIDES), value=1, size="small", margin=4
         )
@@ -122,7 +123,7 @@ class Controls(Viewer):
         self.time.param.watch(self._on_time, "value_throttled")
         self.earlier.on_click(lambda _: self._move(-1))
         self.later.on_click(lambda _: self._move(1))
-        self.play.param.watch(self._on_play, "value")
+        self.play.on_click(lambda _: self._turn_play())
         self.node.param.watch(
             lambda event: event.new and select(self.state, self._nodes[event.new]), "value"
         )
@@ -159,14 +160,11 @@ class Controls(Viewer):
             self._set(step=min(max(step, evidence.first_step), last))
 
     def _turn_play(self) -> None:
-        self.play.value = not self.play.value
-
-    def _on_play(self, event: param.parameterized.Event) -> None:
-        self.play.param.update(
-            label="Pause" if event.new else "Play", icon="pause" if event.new else "play_arrow"
-        )
+        self.plays = not self.plays
+        label, icon = ("Pause", "pause") if self.plays else ("Play", "play_arrow")
+        self.play.param.update(label=label, icon=icon)
         if self._player is not None:
-            (self._player.start if event.new else self._player.stop)()
+            (self._player.start if self.plays else self._player.stop)()
 
     def play_on(self) -> None:
         """Go on to the next picture, once this one is there; stop at the last."""
@@ -176,7 +174,7 @@ class Controls(Viewer):
         before = self.state.step
         self._move(1)
         if self.state.step == before:
-            self.play.value = False
+            self._turn_play()
 
     def _on_topk(self, event: param.parameterized.Event) -> None:
         self._moved[self.topk] = event.new

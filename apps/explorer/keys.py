@@ -42,7 +42,9 @@ class Keys(JSComponent):
       const listen = (event) => {
         if (event.ctrlKey || event.metaKey || event.altKey || focused()?.closest(takes)) return
         if (event.key === "/") {
-          find(document, model.field)?.focus()
+          const input = find(document, model.field)
+          input?.focus()
+          input?.select()
         } else if (model.names.includes(event.key)) {
           model.send_msg(event.key)
         } else {

@@ -98,6 +98,10 @@ class Explorer:
         """Count what the page holds, by kind, whether it is shown or not."""
         return self.page.evaluate(MODELS)
 
+    def step(self) -> int:
+        """Give the forecast origin that the address names."""
+        return int(re.search(r"[?&]step=(\d+)", self.page.url).group(1))
+
     def crossed(self) -> int:
         """Count the places that are crossed out on the map."""
         return self.page.evaluate(CROSSES)

@@ -57,6 +57,29 @@ def test_a_hidden_place_changes_the_forecast_until_it_is_undone(explorer):
     page.get_by_role("button", name="Forecast", exact=True).click()
 
 
+def test_keys_step_play_and_search(explorer):
+    page = explorer.home().page
+    step = explorer.step()
+    page.mouse.move(0, 0)
+    page.evaluate("() => document.activeElement?.blur()")
+    page.keyboard.press("ArrowLeft")
+    explorer.until(lambda: explorer.step() == step - 1)
+    page.keyboard.press(" ")
+    page.get_by_role("button", name="Pause").wait_for()
+    explorer.until(lambda: explorer.step() >= step + 1)
+    page.keyboard.press(" ")
+    page.get_by_role("button", name="Play").wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("BN05")
+    page.get_by_role("option", name="BN05").click()
+    explorer.until(lambda: "BN05" in explorer.cube())
+    # In a field, keys are letters.
+    step = explorer.step()
+    page.get_by_role("combobox", name="Place").press("ArrowLeft")
+    page.wait_for_timeout(500)
+    assert explorer.step() == step
+
+
 def test_another_run_and_back(explorer):
     explorer.home().choose("Run", "no_alignment (no_alignment)")
     explorer.sees("'no_alignment' has no alignment")

@@ -447,3 +447,19 @@ def test_without_polygons_zones_are_points(tmp_path, real_data, monkeypatch):
     assert state.evidence.zones is None
     assert state.evidence.name_of("132") == "132"
     forget()
+
+
+def test_playing_ends_at_the_last_step_and_waits_for_each_picture(runs):
+    state = opened(runs)
+    controls = Controls(state)
+    controls.stride.value = 3
+    last = state.evidence.dataset.sizes["time"] - 1
+    state.step = last - 4
+    controls.play.clicks += 1
+    controls.play_on()
+    assert state.step == last - 4  # this picture is not there yet
+    for expected, plays in ((last - 1, True), (last, True), (last, False)):
+        state.update()
+        controls.play_on()
+        assert (state.step, controls.plays) == (expected, plays)
+    assert controls.play.label == "Play"
