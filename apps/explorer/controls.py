@@ -13,6 +13,7 @@ from explorer.catalog import BUNDLED
 from explorer.evidence import Evidence, compare_scores, open_forecaster
 from explorer.keys import Keys
 from explorer.state import NEAR, ExplorerState
+from explorer.takeaway_panel import TakeawayPanel
 from explorer.text import comparison_html, effect_html
 from explorer.views import select
 from sttrans_core import VARIANTS
@@ -111,6 +112,7 @@ class Controls(Viewer):
             label="Hidden places", visible=False, sizing_mode="stretch_width", margin=(4, 10)
         )
         self.effect = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
+        self.takeaway = TakeawayPanel(state)
         self._dataset: xr.Dataset | None = None
         self._nodes: dict[str, str] = {}  # by their names
         self._moved: dict[pmui.IntSlider, int | None] = {}
@@ -288,6 +290,8 @@ class Controls(Viewer):
             self.delay,
             pn.Row(self.hide, self.hide_near, margin=(0, 6), sizing_mode="stretch_width"),
             self.hidden,
+            _caption("Take away"),
+            self.takeaway,
             self.keys,
             sizing_mode="stretch_width",
             margin=0,

@@ -149,6 +149,15 @@ class Evidence:
         return 0 if self.forecaster is None else self.forecaster.config.data.history_steps - 1
 
     @property
+    def first_seen(self) -> int:
+        """The first step that the forecast can look back at, earlier days included."""
+        if self.forecaster is None or self.request.step is None:
+            return 0
+        config = self.forecaster.config
+        lags = [step for lag in lags_of(self.dataset, config) for step in lag]
+        return max(0, self.request.step - max([0, *lags]) - config.data.history_steps)
+
+    @property
     def num_segments(self) -> int:
         """Blocks of horizon steps that have an alignment of their own."""
         if self.forecaster is None or not self.forecaster.has_alignment:
@@ -342,9 +351,8 @@ def _switches(request: Request, forecaster: Forecaster) -> dict[str, Any]:
 
 def _damage(dataset: xr.Dataset, forecaster: Forecaster, request: Request) -> xr.Dataset:
     """Give the readings that a forecast can look back at, damaged as the evaluation does it."""
-    lags = [step for lag in lags_of(dataset, forecaster.config) for step in lag]
     history = forecaster.config.data.history_steps
-    first = max(0, request.step - max([0, *lags]) - history)
+    first = Evidence(request=request, dataset=dataset, forecaster=forecaster).first_seen
     part = dataset.isel(time=slice(first, request.step + 1)).compute()
     return corrupt(part, request.damage, std=forecaster.data.scaler.std, block_steps=history)
 

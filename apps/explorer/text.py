@@ -101,10 +101,12 @@ def _source_row(
     value = f"{row[reading]:.1f}" if pd.notna(row[reading]) else "none"
     shape = "\N{BLACK CIRCLE}" if row["found in"] == "window" else "\N{BLACK DIAMOND}"
     lag = next(column for column in row.index if column.startswith("lag"))  # "lag (h)"
-    name = f"<b>{escape(name)}</b>" if row["place"] == node else escape(name)
+    title = escape(name)
+    name = f"<b>{title}</b>" if row["place"] == node else title
     bar = f"width:{100 * weight / largest:.0f}%;background:{fill}"
     return (
-        f"<tr><td class='rank'>{rank}</td><td>{name}</td><td>{clock}</td>"
+        f"<tr><td class='rank'>{rank}</td><td class='place' title='{title}'>{name}</td>"
+        f"<td>{clock}</td>"
         f"<td class='num'>{row[lag]:g} {lag[5:-1]}</td>"
         f"<td class='num'>{row['distance (km)']:.1f} km</td><td>{escape(row['direction'])}</td>"
         f"<td class='weight'><span class='bar'><i style='{bar}'></i></span>{weight:.1f} %</td>"
@@ -248,6 +250,7 @@ def _style(colors: Theme) -> str:
       text-align: left; font-weight: 500; padding: 3px 3px; white-space: nowrap; z-index: 1; }}
     td {{ padding: 1px 3px; white-space: nowrap; border-top: 1px solid {colors.grid}; }}
     td.num, th.num {{ text-align: right; font-variant-numeric: tabular-nums; }}
+    td.place {{ max-width: 132px; overflow: hidden; text-overflow: ellipsis; }}
     td.rank {{ color: {colors.muted}; }}
     .scores td, .scores th {{ padding: 2px 3px; }}
     .scores th {{ white-space: normal; vertical-align: bottom; }}

@@ -80,6 +80,34 @@ def test_keys_step_play_and_search(explorer):
     assert explorer.step() == step
 
 
+def test_a_report_and_the_link_are_taken_away(explorer, tmp_path):
+    page = explorer.home().page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").or_(
+            page.get_by_role("link", name="Download")
+        ).first.click()
+    name = download.value.suggested_filename
+    assert re.fullmatch(r"simulated-freeway-\d{8}T\d{4}-report\.html", name)
+    download.value.save_as(tmp_path / name)
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("() => navigator.clipboard.readText()") == page.url
+    page.get_by_role("button", name="Copy code").click()
+    copied = "() => navigator.clipboard.readText()"
+    explorer.until(lambda: "forecaster.forecast(" in page.evaluate(copied))
+    other = page.context.new_page()
+    said = []
+    other.on("console", lambda message: said.append(message.text))
+    other.on("request", lambda request: said.append(request.url))
+    other.goto((tmp_path / name).as_uri())
+    other.frame_locator("iframe[title=Alignment]").locator("canvas").first.wait_for()
+    other.frame_locator("iframe[title=Series]").locator("canvas").first.wait_for()
+    other.frame_locator("iframe[title=Map]").locator(".leaflet-container path").first.wait_for()
+    assert [each for each in said if each.startswith("http") or "rror" in each] == []
+    other.close()
+
+
 def test_another_run_and_back(explorer):
     explorer.home().choose("Run", "no_alignment (no_alignment)")
     explorer.sees("'no_alignment' has no alignment")

@@ -426,7 +426,7 @@ def test_zones_are_filled_and_named(tmp_path, real_data, monkeypatch):
     selected = {"node": "132", "segment": 1, "head": None, "min_weight": 0.0}
     html = sources_html(evidence, selected, get_theme("light"))
     first = evidence.alignment.sel(query_node="132", segment=1)["source_node"].values[0]
-    assert f"<td>{escape(evidence.zones.loc[first, 'zone'])} ({first})</td>" in html
+    assert f">{escape(evidence.zones.loc[first, 'zone'])} ({first})</td>" in html
     view = MapView(state)
     view.start()
     drawn = hv.render(view.figure.pane.object)

@@ -1,0 +1,304 @@
+"""What a reader takes home: data behind the views, the code that makes them, a page of its own.
+
+Nothing here knows a widget.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from explorer.catalog import BUNDLED
+from explorer.evidence import Evidence
+from explorer.text import effect_html, sources_html, trust_html
+from stviz import (
+    alignment_table,
+    folium_forecast_map,
+    plot_alignment_cube,
+    plot_series,
+    prepare_alignment,
+    prepare_forecast_map,
+    prepare_series,
+)
+from stviz.labels import clock
+from stviz.theme import get_theme
+
+if TYPE_CHECKING:
+    import holoviews as hv
+
+__all__ = ["TAKEAWAYS", "View", "notebook_code", "report"]
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
+ALL_SOURCES = 10_000
+STYLE = """
+body { font: 14px system-ui, sans-serif; max-width: 820px; margin: 24px auto; padding: 0 12px }
+iframe { width: 100%; border: 1px solid #ddd }
+th { text-align: left; padding-right: 12px; white-space: nowrap; vertical-align: top }
+pre { overflow: auto; background: #f4f4f4; padding: 8px }
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What is on the page.
+
+    Args:
+        evidence: With a forecast.
+        node: The selected place.
+        segment: The selected block of horizon steps.
+        head: One head, or None for the mean of all.
+        min_weight: Sources below it are not shown.
+        variable: What the map shows.
+    """
+
+    evidence: Evidence
+    node: str
+    segment: int
+    head: int | None
+    min_weight: float
+    variable: str
+
+    @property
+    def horizon(self) -> int:
+        """The last horizon step of the segment, from 1."""
+        return self.evidence.forecast.sizes["horizon"] // self.evidence.num_segments * self.segment
+
+    @property
+    def sources(self) -> dict[str, object]:
+        """The selection as functions of alignments take it."""
+        names = ("node", "segment", "head", "min_weight")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def name(self) -> str:
+        """A name for files, of letters that every system takes."""
+        origin = pd.Timestamp(self.evidence.forecast["time"].values[0])
+        dataset = Path(self.evidence.request.dataset).stem
+        return f"{dataset}-{origin:%Y%m%dT%H%M}"
+
+
+def forecast_csv(view: View) -> bytes:
+    """Give every place's forecast, band and truth at every step ahead, a row each."""
+    table = view.evidence.forecast.to_dataframe().reset_index()
+    return _csv(table)
+
+
+def series_csv(view: View) -> bytes:
+    """Give what the series shows of the selected place."""
+    evidence = view.evidence
+    baselines = {**evidence.baselines, "as trained": evidence.as_trained}
+    table = prepare_series(
+        evidence.forecast, node=view.node, dataset=evidence.dataset, baselines=baselines
+    )
+    return _csv(table.reset_index())
+
+
+def sources_csv(view: View) -> bytes:
+    """Give the sources of the selected forecast, strongest first."""
+    return _csv(alignment_table(view.evidence.alignment, topk=ALL_SOURCES, **view.sources))
+
+
+def map_geojson(view: View) -> bytes:
+    """Give what the map shows as points, cells or zones with their values."""
+    import geopandas
+    import shapely
+
+    frame = prepare_forecast_map(
+        view.evidence.forecast,
+        horizon=view.horizon,
+        variable=view.variable,
+        reference=view.evidence.as_trained,
+        zones=view.evidence.zones,
+    )
+    shapes = frame.get("shape")
+    if shapes is None:
+        shapes = shapely.points(frame[["longitude", "latitude"]].to_numpy())
+    columns = ["node", "name", "value", "forecast", "target"]
+    table = geopandas.GeoDataFrame(frame[columns], geometry=list(shapes), crs="EPSG:4326")
+    fields = json.loads(table.to_json(na="null", drop_id=True))
+    fields["about"] = {name: str(value) for name, value in frame.attrs.items()}
+    return json.dumps(fields).encode()
+
+
+def alignment_netcdf(view: View) -> bytes:
+    """Give the alignments of all places, as `align` returns them."""
+    return bytes(view.evidence.alignment.to_netcdf())
+
+
+def forecast_netcdf(view: View) -> bytes:
+    """Give the forecasts of all places, as `forecast` returns them."""
+    return bytes(view.evidence.forecast.to_netcdf())
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    """Write a table in which no text is a formula."""
+    plain = table.copy()
+    for name in plain.select_dtypes(include=["object", "string"]).columns:
+        plain[name] = [
+            f"'{each}" if isinstance(each, str) and each.startswith(FORMULA) else each
+            for each in plain[name]
+        ]
+    return plain.to_csv(index=False, lineterminator="\n").encode()
+
+
+def notebook_code(view: View) -> str:
+    """Write the notebook cell that makes the pictures of a view.
+
+    Args:
+        view: What is on the page.
+
+    Returns:
+        Python; it needs the packages of this project alone.
+    """
+    evidence, asked = view.evidence, view.evidence.request
+    data = repr(asked.dataset)
+    loads, run = "load_run", f"load_run({str(asked.root / asked.run)!r})"
+    if asked.run == BUNDLED:
+        loads, run = "load_pretrained", f"load_pretrained({data}, {asked.variant!r})"
+    has_alignment = evidence.alignment is not None
+    drawn = ["plot_forecast_map", "plot_series"] + ["plot_alignment_cube"] * has_alignment
+    history = evidence.forecaster.config.data.history_steps
+    switches = {
+        "topk": asked.topk,
+        "window": None if asked.window else False,
+        "silent_heads": list(asked.silent_heads),
+        "mask_nodes": list(asked.hidden),
+        "mask_steps": list(range(history - asked.delay, history)),
+    }
+    given = {name: value for name, value in switches.items() if value not in (None, [])}
+    options = "**switches" if given else ""
+    seen = "seen" if asked.damage else "dataset"
+    time = str(pd.Timestamp(evidence.forecast["time"].values[0]))
+    zones = ", zones=zones" if evidence.zones is not None else ""
+    loaders = sorted(["load_dataset", loads, *["load_zones"] * bool(zones)])
+    lines = [
+        f"from sttrans_core import {', '.join(loaders)}",
+        f"from stviz import {', '.join(sorted(drawn))}",
+    ]
+    if asked.damage:
+        lines.append("from sttrans_core.evaluation.robustness import corrupt")
+    lines += ["", f"dataset, forecaster = load_dataset({data}), {run}", f"time = {time!r}"]
+    if zones:
+        lines.append("zones = load_zones()")
+    if given:
+        lines.append(f"switches = {given!r}")
+    if asked.damage:
+        lines += [
+            f"part = dataset.isel(time=slice({evidence.first_seen}, {asked.step + 1})).load()",
+            "seen = corrupt(",
+            f"    part, {asked.damage!r}, std=forecaster.data.scaler.std, block_steps={history}",
+            ")",
+        ]
+    comma = ", " if options else ""
+    lines += [f"forecast = forecaster.forecast({seen}, [time]{comma}{options})"]
+    reference = ""
+    if view.variable == "change":
+        lines.append("as_trained = forecaster.forecast(dataset, [time])")
+        reference = ", reference=as_trained"
+    lines += [
+        "display(plot_forecast_map(",
+        f"    forecast, horizon={view.horizon}, variable={view.variable!r}{reference}{zones},",
+        f"    selected={view.node!r}, hidden={list(asked.hidden)!r},",
+        "))",
+        f"display(plot_series(forecast, node={view.node!r}, dataset=dataset))",
+    ]
+    if has_alignment:
+        lines += [
+            f"alignment = forecaster.align({seen}, time, [{view.node!r}]{comma}{options})",
+            "display(plot_alignment_cube(",
+            f"    alignment, node={view.node!r}, segment={view.segment}, head={view.head},",
+            f"    min_weight={view.min_weight}, dataset=dataset{zones},",
+            "))",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def report(view: View) -> bytes:
+    """Write a page that shows the view without a server and without a network.
+
+    Args:
+        view: What is on the page.
+
+    Returns:
+        HTML with all that it needs inside.
+    """
+    evidence, colors = view.evidence, get_theme("light")
+    forecaster = evidence.forecaster
+    series = plot_series(
+        evidence.forecast, node=view.node, dataset=evidence.dataset,
+        baselines=dict(evidence.baselines), width=760, height=340,
+    )  # fmt: skip
+    around = folium_forecast_map(
+        evidence.forecast, horizon=view.horizon, variable=view.variable,
+        reference=evidence.as_trained, zones=evidence.zones,
+    )  # fmt: skip
+    frames = [
+        ("Map", around.get_root().render(), 520),
+        ("Series", _page_of(series), 380),
+    ]
+    facts, table = "", ""
+    if evidence.alignment is not None:
+        cube = plot_alignment_cube(
+            evidence.alignment, **view.sources, dataset=evidence.dataset, zones=evidence.zones,
+            width=760, height=560,
+        )  # fmt: skip
+        frames.append(("Alignment", cube.to_html(include_plotlyjs=True), 590))
+        sources = prepare_alignment(evidence.alignment, **view.sources)
+        facts = trust_html(evidence, sources, colors)
+        table = sources_html(evidence, view.sources, colors)
+    scores = forecaster.scores
+    about = {
+        "Data": evidence.dataset.attrs["title"],
+        "Source": evidence.dataset.attrs["source"],
+        "Run": f"{forecaster.config.label}, {forecaster.config.hash}",
+        "Forecast at": f"{clock(evidence.forecast['time'].values[0])}, in the {evidence.part} part",
+        "Place": evidence.name_of(view.node),
+        "Protocol": "not scored" if scores is None else scores.attrs["protocol"],
+    }
+    if evidence.dataset.attrs["synthetic"]:
+        about["Note"] = "These readings are simulated."
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
+        for name, value in about.items()
+    )
+    shown = "".join(
+        f"<h2>{name}</h2><iframe title='{name}' sandbox='allow-scripts' height='{height}' "
+        f'srcdoc="{escape(page, quote=True)}"></iframe>'
+        for name, page, height in frames
+    )
+    switches = effect_html(evidence, colors) if evidence.request.is_switched else ""
+    code = f"<h2>Code</h2><pre>{escape(notebook_code(view))}</pre>"
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(view.name)}</title>"
+        f"<style>{STYLE}</style><h1>Can this forecast be trusted?</h1><table>{rows}</table>"
+        f"<p>{switches}</p>{shown}{facts}{table}{code}</html>"
+    ).encode()
+
+
+def _page_of(figure: "hv.Overlay") -> str:
+    """Give a page with one figure and with Bokeh inside, but none of what Panel adds to it."""
+    import holoviews as hv
+    from bokeh.embed import components
+    from bokeh.resources import Resources
+
+    script, place = components(hv.render(figure, backend="bokeh"))
+    library = Resources(mode="inline", components=["bokeh"]).js_raw
+    inside = "".join(f"<script>{each}</script>" for each in library)
+    return f"<!doctype html><meta charset='utf-8'>{inside}{place}{script}"
+
+
+TAKEAWAYS: dict[str, tuple[str, Callable[[View], bytes], bool]] = {
+    # label: (end of the file's name, what writes it, whether it needs an alignment)
+    "Report (HTML)": ("report.html", report, False),
+    "Map (GeoJSON)": ("map.geojson", map_geojson, False),
+    "Series (CSV)": ("series.csv", series_csv, False),
+    "Sources (CSV)": ("sources.csv", sources_csv, True),
+    "Forecasts (CSV)": ("forecasts.csv", forecast_csv, False),
+    "Forecasts (NetCDF)": ("forecasts.nc", forecast_netcdf, False),
+    "Alignments (NetCDF)": ("alignments.nc", alignment_netcdf, True),
+    "Code (Python)": ("view.py", lambda view: notebook_code(view).encode(), False),
+}

@@ -1,0 +1,125 @@
+"""What a reader takes home: files that other programs open, code that runs, nothing that acts."""
+
+import io
+import json
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from explorer.takeaway import TAKEAWAYS, View, notebook_code
+from explorer.takeaway_panel import TakeawayPanel
+from explorer_runs import opened, train_runs
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return train_runs(tmp_path_factory)
+
+
+def _view(runs, run: str = "full", **query) -> View:
+    state = opened(runs, run, **{"node": "AE03", **query})
+    state.update()  # with places and heads of the query
+    return TakeawayPanel(state).view()
+
+
+def _taken(view: View, label: str) -> bytes:
+    return TAKEAWAYS[label][1](view)
+
+
+def test_tables_hold_what_is_shown(runs):
+    view = _view(runs, segment=2)
+    forecast = view.evidence.forecast
+    table = pd.read_csv(io.BytesIO(_taken(view, "Forecasts (CSV)")))
+    assert len(table) == forecast.sizes["horizon"] * forecast.sizes["node"]
+    row = table[(table["node"] == "AE03") & (table["horizon"] == 5)].iloc[0]
+    expected = forecast.isel(time=0).sel(node="AE03", horizon=5)
+    assert row["forecast"] == pytest.approx(expected["forecast"].item(), rel=1e-5)
+    series = pd.read_csv(io.BytesIO(_taken(view, "Series (CSV)")), parse_dates=["time"])
+    ahead = series[series["part"] == "horizon"]
+    assert {"last observed value", "historical average", "as trained"} <= set(series)
+    np.testing.assert_allclose(ahead["forecast"], ahead["as trained"])
+    sources = pd.read_csv(io.BytesIO(_taken(view, "Sources (CSV)")))
+    assert sources["weight (%)"].sum() == pytest.approx(100, abs=0.5)
+
+
+def test_maps_and_arrays_open_elsewhere(runs, tmp_path):
+    view = _view(runs, map="error")
+    (tmp_path / "map.geojson").write_bytes(_taken(view, "Map (GeoJSON)"))
+    places = geopandas.read_file(tmp_path / "map.geojson")
+    assert places.crs == "EPSG:4326"
+    here = places[places["node"] == "AE03"].iloc[0]
+    assert here["value"] == pytest.approx(here["forecast"] - here["target"], abs=1e-3)
+    at = view.evidence.dataset.sel(node="AE03")
+    assert here.geometry.x == pytest.approx(at["longitude"].item())
+    for label, expected in (
+        ("Forecasts (NetCDF)", view.evidence.forecast),
+        ("Alignments (NetCDF)", view.evidence.alignment),
+    ):
+        (tmp_path / "data.nc").write_bytes(_taken(view, label))
+        with xr.open_dataset(tmp_path / "data.nc") as opened_again:
+            xr.testing.assert_equal(opened_again.load(), expected)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"map": "change", "damage": "noise", "silent": ["1"]},
+        {"k": 4, "window": "False", "hide": ["AE03"], "delay": 2, "segment": 3, "head": "0"},
+    ],
+)
+def test_the_code_makes_the_same_view(runs, query):
+    view = _view(runs, **query)
+    shown, made = [], {}
+    exec(notebook_code(view), {"display": shown.append}, made)  # noqa: S102 - it is ours
+    assert [type(each).__name__ for each in shown] == ["Overlay", "Overlay", "Figure"]
+    np.testing.assert_allclose(made["forecast"]["forecast"], view.evidence.forecast["forecast"])
+    expected = view.evidence.alignment.sel(query_node="AE03")
+    np.testing.assert_allclose(
+        made["alignment"]["weight"].isel(query_node=0), expected["weight"], atol=1e-5
+    )
+
+
+def test_without_an_alignment_the_rest_is_there(runs):
+    view = _view(runs, "no_alignment")
+    for label, (_, write, needs_alignment) in TAKEAWAYS.items():
+        if not needs_alignment:
+            assert write(view), label
+    assert ".align(" not in notebook_code(view)
+    panel = TakeawayPanel(opened(runs, "no_alignment"))
+    panel.kind.value = "Sources (CSV)"
+    assert panel.file.disabled
+    panel.kind.value = "Report (HTML)"
+    assert not panel.file.disabled
+
+
+def test_names_from_data_are_neither_formulas_nor_html(runs):
+    view = _view(runs)
+    bad = {"AE03": "=HYPERLINK(1)", "BN05": "<script>alert(1)</script>"}
+    for name in ("dataset", "forecast", "as_trained", "alignment"):
+        data = getattr(view.evidence, name)
+        for dim in ("node", "query_node"):
+            if dim in data.dims:
+                ids = [bad.get(each, each) for each in data[dim].values.tolist()]
+                data = data.assign_coords({dim: ids})
+        if "source_node" in data:
+            ids = [bad.get(each, each) for each in data["source_node"].values.ravel().tolist()]
+            data["source_node"] = data["source_node"].copy(
+                data=np.array(ids).reshape(data["source_node"].shape)
+            )
+        object.__setattr__(view.evidence, name, data)
+    baselines = {
+        name: each.assign_coords(node=view.evidence.forecast["node"].values)
+        for name, each in view.evidence.baselines.items()
+    }
+    object.__setattr__(view.evidence, "baselines", baselines)
+    object.__setattr__(view, "node", "<script>alert(1)</script>")
+    assert b",'=HYPERLINK(1)," in _taken(view, "Forecasts (CSV)")
+    assert b",=HYPERLINK" not in _taken(view, "Forecasts (CSV)")
+    page = _taken(view, "Report (HTML)").decode()
+    assert "<script>alert(1)" not in page
+    names = [each["properties"]["node"] for each in
+             json.loads(_taken(view, "Map (GeoJSON)"))["features"]]  # fmt: skip
+    assert "<script>alert(1)</script>" in names  # data stays data there
