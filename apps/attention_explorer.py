@@ -80,6 +80,7 @@ class Explorer:
             # Told at each event that the server is busy, the page would draw itself again.
             self.page.busy = False
         self.page.param.watch(self._on_theme, "dark_theme")
+        self.state.theme = "dark" if self.page.dark_theme else "light"  # a link may ask for it
         self._computing = self._again = False
 
     async def start(self) -> None:

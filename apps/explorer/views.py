@@ -5,6 +5,7 @@ the old ones, for at least half a minute after the last message.
 """
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from operator import is_
 from typing import Any
 
@@ -23,6 +24,7 @@ from explorer.text import empty_html, sources_html, trust_html
 from stviz import (
     node_at,
     plot_alignment_map,
+    plot_alignment_profile,
     plot_forecast_map,
     plot_scores,
     plot_series,
@@ -60,6 +62,8 @@ SMALL = {
 }
 # The legend of the series has one line.
 SHORT = {"last observed value": "last observed", "historical average": "hist. average"}
+CUBED, MAPPED = "Space-time cube", "On the map"
+PROFILES = {"Distance": "distance", "Delay": "delay"}
 FILL = {"width": None, "height": None}
 # The height that the legend is placed for; the browser fits the cube to its card.
 CUBE = {"width": None, "height": 340}
@@ -320,23 +324,30 @@ class AlignmentView(_AlignmentViewBase):
     """Where and when the forecast looked: the cube and the map, with the line on trust."""
 
     def _build(self) -> None:
-        self.kind = pmui.RadioButtonGroup(options=["Space-time cube", "On the map"], **SMALL)
-        self.kind.value = "Space-time cube"
+        self.kind = pmui.RadioButtonGroup(options=[CUBED, MAPPED, *PROFILES], **SMALL)
+        self.kind.value = CUBED
         self.kind.param.watch(self.refresh, "value")
         self.tools = (self.kind,)
         self.cube = PlotlyFigure(sizing_mode="stretch_both", margin=0)
         self.map = Figure(self._overlay)
+        self.profiles = {kind: Figure(partial(self._profile, by)) for kind, by in PROFILES.items()}
         self.trust = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10, 4, 10))
         self.filled = pn.Column(
-            self.cube, self.map.place, self.trust, sizing_mode="stretch_both", margin=0
-        )
+            self.cube, self.map.place, *(each.place for each in self.profiles.values()), self.trust,
+            sizing_mode="stretch_both", margin=0,
+        )  # fmt: skip
 
     def _draw(self) -> None:
         state, evidence = self.state, self.state.evidence
-        is_cube = self.kind.value == "Space-time cube"
-        self.cube.visible, self.map.place.visible = is_cube, not is_cube
+        kind = self.kind.value
+        self.cube.visible, self.map.place.visible = kind == CUBED, kind == MAPPED
+        for name, profile in self.profiles.items():
+            profile.place.visible = kind == name
         sources = prepare_alignment(evidence.alignment, **self._selected())
-        if is_cube:
+        if kind in PROFILES:
+            many = evidence.alignment.sizes["query_node"] > 1
+            self.profiles[kind].draw(kind=(evidence.num_heads, many))
+        elif kind == CUBED:
             self.cube.object = describe_cube(
                 sources, evidence.alignment, dataset=evidence.dataset, zones=evidence.zones,
                 theme=state.theme, **CUBE,
@@ -349,6 +360,13 @@ class AlignmentView(_AlignmentViewBase):
             else:
                 self.map.draw(*drawn, kind=evidence.request.dataset)
         self.trust.object = trust_html(evidence, sources, get_theme(state.theme))
+
+    def _profile(self, by: str) -> hv.Overlay:
+        state = self.state
+        return plot_alignment_profile(
+            state.evidence.alignment, by=by, node=state.node, segment=state.segment,
+            theme=state.theme, **FILL,
+        )  # fmt: skip
 
     def _overlay(self) -> hv.Overlay:
         state, evidence = self.state, self.state.evidence

@@ -28,6 +28,9 @@ SENSORS = """() => {
 }"""
 TITLES = """() => Array.from(Bokeh.documents[0]._all_models.values())
   .filter(model => model.type === 'Figure').map(model => model.title.text)"""
+BACKGROUNDS = """() => Array.from(Bokeh.documents[0]._all_models.values())
+  .filter(model => model.type === 'Figure').map(model => model.border_fill_color?.value
+    ?? model.border_fill_color)"""
 MODELS = """() => {
   const count = {}
   for (const model of Bokeh.documents[0]._all_models.values())
@@ -51,6 +54,8 @@ LEGEND = """() => Array.from(Bokeh.documents[0]._all_models.values())
   .filter(model => model.type === 'Legend')
   .map(model => model.items.map(item => item.label.value))
   .find(names => names.includes('measured'))"""
+SHARES = f"""() => ({FIGURE})('How long ago').renderers
+  .filter(r => r.glyph?.type === 'Line').flatMap(r => Array.from(r.data_source.data.share))"""
 EPOCHS = f"""() => Math.max(
   ...({FIGURE})('Training').renderers.map(r => r.data_source?.data.x?.length ?? 0))"""
 
@@ -94,6 +99,10 @@ class Explorer:
     def titles(self) -> list[str]:
         return self.page.evaluate(TITLES)
 
+    def backgrounds(self) -> list[str]:
+        """Give the colours that figures lie on."""
+        return self.page.evaluate(BACKGROUNDS)
+
     def models(self) -> dict[str, int]:
         """Count what the page holds, by kind, whether it is shown or not."""
         return self.page.evaluate(MODELS)
@@ -105,6 +114,10 @@ class Explorer:
     def crossed(self) -> int:
         """Count the places that are crossed out on the map."""
         return self.page.evaluate(CROSSES)
+
+    def shares(self) -> list[float]:
+        """Give the lines of the shares by delay."""
+        return self.page.evaluate(SHARES)
 
     def legend(self) -> list[str]:
         """Give the legend of the series."""

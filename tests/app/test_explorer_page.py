@@ -108,6 +108,18 @@ def test_a_report_and_the_link_are_taken_away(explorer, tmp_path):
     other.close()
 
 
+def test_distance_and_delay_follow_the_place(explorer):
+    page = explorer.home().page
+    for view, title in (("Distance", "How far away it looks"), ("Delay", "How long ago it looks")):
+        page.get_by_role("button", name=view, exact=True).click()
+        explorer.until(lambda title=title: any(title in each for each in explorer.titles()))
+    before = explorer.shares()
+    explorer.tap("BN05")
+    explorer.until(lambda: explorer.shares() != before)
+    page.get_by_role("button", name="Space-time cube").click()
+    explorer.until(lambda: "BN05" in explorer.cube())
+
+
 def test_another_run_and_back(explorer):
     explorer.home().choose("Run", "no_alignment (no_alignment)")
     explorer.sees("'no_alignment' has no alignment")

@@ -40,6 +40,15 @@ def test_a_link_is_restored_and_nonsense_is_told(explorer):
     explorer.until(lambda: explorer.page.locator("td.rank").count() == 5)
 
 
+def test_a_link_to_the_dark_page_darkens_every_figure(explorer):
+    explorer.open("?run=full&theme=dark")
+    explorer.until(lambda: len(explorer.titles()) >= 2)
+    assert set(explorer.backgrounds()) == {"#14171a"}
+    explorer.open("?run=full")
+    explorer.until(lambda: len(explorer.titles()) >= 2)
+    assert set(explorer.backgrounds()) == {"#ffffff"}
+
+
 def test_what_is_not_there_is_told_and_the_selection_stays(explorer):
     explorer.open("?run=full")
     explorer.choose("Data", "PEMS-BAY")

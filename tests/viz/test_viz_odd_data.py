@@ -57,7 +57,10 @@ def test_everything_is_drawn_for_odd_data(nodes, west, south, spread, missing, t
     alignment = build_alignment(dataset, step=45, nodes=nodes[:1], topk=6)
     node = nodes[0]
     pictures = [
-        stviz.plot_forecast_map(forecast, selected=node, theme=theme),
+        stviz.plot_forecast_map(forecast, selected=node, hidden=nodes[-1:], theme=theme),
+        stviz.plot_forecast_map(forecast, variable="change", reference=forecast, theme=theme),
+        stviz.plot_alignment_profile(alignment, by="distance", theme=theme),
+        stviz.plot_alignment_profile(alignment, by="delay", node=node, theme=theme),
         stviz.plot_forecast_map(forecast, variable="error", theme=theme),
         stviz.plot_series(forecast, node=node, dataset=dataset, theme=theme),
         stviz.plot_alignment_map(alignment, dataset=dataset, theme=theme),

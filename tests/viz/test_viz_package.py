@@ -37,12 +37,23 @@ def test_data_comes_first_and_everything_else_by_keyword():
 
 def test_options_of_one_name_come_in_one_order():
     order = [
-        *("node", "time", "horizon", "variable", "segment", "head", "topk", "min_weight"),
+        *(
+            "node",
+            "time",
+            "horizon",
+            "variable",
+            "reference",
+            "segment",
+            "head",
+            "topk",
+            "min_weight",
+        ),
         *(
             "dataset",
             "causes",
             "zones",
             "selected",
+            "hidden",
             "limits",
             "focus",
             "basemap",

@@ -1,5 +1,7 @@
 """What the alignment pictures show, against values by hand."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,13 @@ from builders import build_alignment, build_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stviz import alignment_table, prepare_alignment, scores_table
+from stviz import (
+    alignment_table,
+    plot_alignment_profile,
+    prepare_alignment,
+    prepare_alignment_profile,
+    scores_table,
+)
 from stviz.prepare_sources import describe_alignment, sum_by_place
 
 DEGREE_KM = 111.19508
@@ -36,6 +44,55 @@ def alignment():
     alignment["query_latitude"][0] = 0.0
     alignment["query_longitude"][0] = 0.0
     return alignment
+
+
+def test_profiles_by_hand(alignment):
+    # Sources of segment 2: b at 1 degree, twice, c at 3 degrees; 20, 40 and 75 minutes before.
+    alignment = alignment.isel(segment=[1])  # the only one whose places were moved
+    frame = prepare_alignment_profile(alignment, by="distance", node="a", segment=2)
+    assert frame["head"].unique().tolist() == ["head 0", "head 1", "mean of heads"]
+    for head, near, far in (
+        ("head 0", 0.7, 0.3),
+        ("head 1", 0.9, 0.1),
+        ("mean of heads", 0.8, 0.2),
+    ):
+        shares = frame[frame["head"] == head]
+        assert len(shares) == 12
+        inside = (shares["low"] <= DEGREE_KM) & (shares["high"] > DEGREE_KM)
+        assert shares.loc[inside, "weight"].item() == pytest.approx(near)
+        assert shares["weight"].iloc[-1] == pytest.approx(far)
+        assert shares["weight"].sum() == pytest.approx(1)
+    frame = prepare_alignment_profile(alignment, by="delay", node="a", segment=2)
+    shares = frame[frame["head"] == "mean of heads"].set_index("low")["weight"]
+    assert shares.index.tolist() == [5 * step - 2.5 for step in range(4, 16)]
+    held = shares[shares > 0]
+    assert held.index.tolist() == [17.5, 37.5, 72.5]
+    assert held.tolist() == pytest.approx([0.4, 0.4, 0.2])
+
+
+def test_a_profile_of_all_places_is_the_mean_of_theirs():
+    dataset = build_dataset(num_nodes=9, num_steps=40)
+    alignment = build_alignment(dataset, step=30)
+    alignment["valid"][0, 1] = False  # nothing was observed for the first place: it has no say
+    for by in ("distance", "delay"):
+        every = prepare_alignment_profile(alignment, by=by, segment=2)
+        each = [
+            prepare_alignment_profile(alignment, by=by, node=node, segment=2)["weight"]
+            for node in alignment["query_node"].values.tolist()
+        ]
+        assert each[0].sum() == 0
+        np.testing.assert_allclose(every["weight"], np.mean(each[1:], axis=0), atol=1e-6)
+
+
+def test_a_profile_shows_heads_their_mean_and_all_places():
+    alignment = build_alignment(build_dataset(num_nodes=9, num_steps=40), step=30, num_heads=2)
+    node = str(alignment["query_node"].values[1])
+    for by in ("distance", "delay"):
+        lines = plot_alignment_profile(alignment, by=by, node=node)
+        labels = [line.label for line in lines]
+        assert labels == ["head 0", "head 1", "all places", "mean of heads"]
+    with pytest.raises(ValueError, match=r"by must be one of distance, delay; got 'colour'\. Pass"):
+        inspect.unwrap(prepare_alignment_profile)(alignment, by="colour")
 
 
 def test_sources_by_hand(alignment):
