@@ -116,6 +116,7 @@ class Explorer:
             return
         self._computing = True
         self.device.label = "computing"
+        self._veil(self.state.shows_another_dataset())
         try:
             while True:
                 self._again = False
@@ -137,7 +138,14 @@ class Explorer:
                     break
         finally:
             self._computing = False
+            self._veil(False)
             self._name_device()
+
+    def _veil(self, is_on: bool) -> None:
+        # What is shown must not be taken for what was chosen; else it stays in sight.
+        for card in self.cards.values():
+            if card.loading != is_on:
+                card.loading = is_on
 
     async def _on_change(self, *_events: Any) -> None:
         if self.state.needs_update():

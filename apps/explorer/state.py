@@ -238,6 +238,10 @@ class ExplorerState(param.Parameterized):
             asked = asked.at(shown.node)
         return asked != shown
 
+    def shows_another_dataset(self) -> bool:
+        """Say whether what is shown is of another dataset than the chosen one."""
+        return self.evidence is not None and self.evidence.request.dataset != self.dataset_name
+
     def show(self, evidence: "Evidence") -> None:
         """Take new evidence and fit the ranges of the selection to it.
 

@@ -154,7 +154,8 @@ def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
                 f"true cause in the Top-{min(TOP, at['topk'])} (chance {hits.chance:.0%}, "
                 f"nearest {hits.nearest:.0%}), {hits.num_scored} forecasts now",
                 colors,
-                "over all places and lead times; the simulation knows what caused each reading",
+                "over all places and lead times, in free and in congested traffic alike; the "
+                "simulation knows what caused each reading",
             )
         )
     return f"<div class='trust' style='line-height:1.5'>{' '.join(facts)}</div>"
