@@ -87,7 +87,7 @@ class Explorer:
         """Load the packages and the first evidence beside the event loop, then draw."""
         try:
             await asyncio.to_thread(_load_packages)
-            from explorer.evidence import dataset_names
+            from explorer.opened import dataset_names
 
             names = dataset_names(self.state.root)
             query = dict(pn.state.location.query_params) if pn.state.location else {}

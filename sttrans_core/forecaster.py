@@ -25,8 +25,9 @@ from sttrans_core.runs import RunError, RunFolder
 from sttrans_core.scores import read_scores
 from sttrans_core.slabs import slabs
 from sttrans_core.space.relation import direction_names
+from sttrans_core.switches import hide, whole_topk
 
-__all__ = ["Forecaster", "hide", "load_run", "windows_at_once"]
+__all__ = ["Forecaster", "load_run", "windows_at_once"]
 
 
 class Forecaster:
@@ -152,7 +153,7 @@ class Forecaster:
         selection = None
         if topk is not None or not window or len(silent_heads):
             selection = self.selection(
-                topk=_whole_topk(topk), window=window, silent_heads=silent_heads
+                topk=whole_topk(topk), window=window, silent_heads=silent_heads
             )
         grid, dataset = dataset, as_nodes(dataset)
         windows, starts, last_steps = self._cut(dataset, times)
@@ -224,7 +225,7 @@ class Forecaster:
         hidden = self.indices(mask_nodes) if len(mask_nodes) else []
         windows, starts, last_steps = self._cut(dataset, [time])
         batch = hide(windows.batch(starts), hidden, list(mask_steps))
-        selection = self.selection(topk=_whole_topk(topk), window=window, silent_heads=silent_heads)
+        selection = self.selection(topk=whole_topk(topk), window=window, silent_heads=silent_heads)
         output = model(
             batch,
             query_nodes=torch.tensor(query, device=self.device),
@@ -344,44 +345,6 @@ def windows_at_once(num_nodes: int) -> int:
         1 to 64 windows.
     """
     return max(1, min(64, (1 << 17) // num_nodes))
-
-
-def _whole_topk(topk: object) -> int | None:
-    if topk is None:
-        return None
-    if isinstance(topk, int | np.integer) and not isinstance(topk, bool) and topk >= 1:
-        return int(topk)
-    raise ValueError(
-        f"topk must be a whole number, at least 1; got {topk!r}. Pass for example topk=8, or "
-        "leave it out to keep as many sources as in training."
-    )
-
-
-def hide(batch: Batch, nodes: Sequence[int], steps: Sequence[int]) -> Batch:
-    """Hide readings from the model, as if they had not been observed.
-
-    Args:
-        batch: Windows.
-        nodes: Node indices to hide at every step.
-        steps: History steps to hide at every node.
-
-    Returns:
-        The changed windows; the given ones are untouched.
-
-    Raises:
-        ValueError: A step is outside the history.
-    """
-    history = batch.observed.shape[1]
-    bad = [step for step in steps if not 0 <= step < history]
-    if bad:
-        raise ValueError(
-            f"mask_steps must be between 0 and {history - 1}; got {bad[0]}. "
-            "Count steps from the oldest of the history."
-        )
-    observed, values = batch.observed.clone(), batch.values.clone()
-    observed[:, :, list(nodes)] = False
-    observed[:, list(steps)] = False
-    return batch._replace(observed=observed, values=values * observed.unsqueeze(-1))
 
 
 def load_run(path: str | os.PathLike[str], *, device: str = "auto") -> Forecaster:

@@ -10,8 +10,9 @@ from bokeh.models import CustomJSTickFormatter
 from panel.viewable import Viewer
 
 from explorer.catalog import BUNDLED
-from explorer.evidence import Evidence, compare_scores, open_forecaster
+from explorer.evidence import Evidence, compare_scores
 from explorer.keys import Keys
+from explorer.opened import open_forecaster
 from explorer.state import NEAR, ExplorerState
 from explorer.takeaway_panel import TakeawayPanel
 from explorer.text import comparison_html, effect_html

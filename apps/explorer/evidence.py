@@ -1,99 +1,31 @@
 """What the page shows, computed from what is selected: dataset, forecast, alignment, scores.
 
-Nothing here knows a widget. Datasets and forecasters are kept for all sessions of a server.
+Nothing here knows a widget.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from explorer.catalog import BUNDLED, find_runs
-from sttrans_core import (
-    Forecaster,
-    hit_rate,
-    list_datasets,
-    load_dataset,
-    load_pretrained,
-    load_run,
-    load_zones,
-)
+from explorer.opened import fit_baseline, open_dataset, open_forecaster, open_zones
+from explorer.request import Request
+from sttrans_core import Forecaster, hit_rate
 from sttrans_core.baselines import HistoricalAverage, LastObserved
-from sttrans_core.data.saved import is_saved
 from sttrans_core.data.splits import Split, split_dataset
 from sttrans_core.evaluation.robustness import corrupt
 from sttrans_core.fitted import lags_of
-from sttrans_core.grid import as_nodes
 from sttrans_core.truth.hits import HitRate
 from stviz.labels import time_unit
 
-__all__ = [
-    "Evidence",
-    "Request",
-    "compare_scores",
-    "dataset_names",
-    "default_node",
-    "forget",
-    "load_evidence",
-    "open_dataset",
-    "open_forecaster",
-]
+__all__ = ["Evidence", "compare_scores", "default_node", "load_evidence"]
 
 # Beyond this many kept sources over all places, only the selected place is aligned.
 SOURCES_AT_ONCE = 40_000
 MOST_SOURCES = 4_000  # of a place, for dense attention while one waits
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """Everything that forecast and alignment depend on; the views' own choices are not in it.
-
-    Args:
-        dataset: Registered name.
-        run: `bundled`, the name of a run folder, or empty for none.
-        variant: Variant of the bundled run.
-        root: Folder of run folders.
-        step: Forecast origin as a step of the dataset; one of the test part where it is None.
-        topk: Sources to keep; as trained where it is None.
-        window: Whether sources in the local window are candidates.
-        silent_heads: Attention heads whose sources have no say.
-        hidden: Places whose readings the model does not get.
-        delay: Newest history steps that it does not get, of any place.
-        damage: What else happens to the readings it sees: empty, or a kind of `corrupt`.
-        node: The selected place, which matters where not all places are aligned at once.
-    """
-
-    dataset: str
-    run: str
-    variant: str
-    root: Path
-    step: int | None
-    topk: int | None = None
-    window: bool = True
-    silent_heads: tuple[int, ...] = ()
-    hidden: tuple[str, ...] = ()
-    delay: int = 0
-    damage: str = ""
-    node: str = ""
-
-    @property
-    def is_switched(self) -> bool:
-        """Whether anything is other than as trained and as measured."""
-        switches = (self.topk, not self.window, self.silent_heads, self.hidden)
-        return any(switches) or bool(self.delay or self.damage)
-
-    def at(self, node: str) -> Self:
-        """Give the same request with another place selected."""
-        return replace(self, node=node)
-
-    def of(self, run: str, variant: str) -> Self:
-        """Give the same request of another run."""
-        return replace(self, run=run, variant=variant)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,91 +108,6 @@ class Evidence:
     def has_alignment(self, node: str) -> bool:
         """Say whether the alignment holds a place."""
         return self.alignment is not None and node in self.alignment["query_node"].values
-
-
-def dataset_names(root: Path) -> dict[str, str]:
-    """Give the titles of the datasets by name: simulated, real, then the user's own.
-
-    Args:
-        root: Folder of run folders; the files that these were trained on are the user's own.
-    """
-    cards = list_datasets()
-    names = sorted(cards, key=lambda name: (not cards[name]["synthetic"], list(cards).index(name)))
-    own = sorted({run.dataset for run in find_runs(root)} - set(cards))
-    return {
-        **{name: str(cards[name]["title"]) for name in names},
-        **{
-            name: f"Own: {Path(name).stem}"
-            for name in own
-            if is_saved(name) and Path(name).exists()
-        },
-    }
-
-
-@lru_cache(maxsize=4)
-def open_dataset(name: str) -> xr.Dataset:
-    """Load a dataset without the network, once for all sessions.
-
-    Raises:
-        FileNotFoundError: It is not on this machine; the message says what to do.
-        ValueError: The name is unknown or a file breaks the rules of its format.
-    """
-    try:
-        return as_nodes(load_dataset(name, download=False))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{name} must be on this machine; got no file of it. Set STTRANS_DATA "
-            f"to the folder that holds it, or run: python -m sttrans_core download {name}; then "
-            "start the server again."
-        ) from error
-
-
-@lru_cache(maxsize=4)
-def open_zones(name: str) -> pd.DataFrame | None:
-    """Load the polygons of a dataset's places, if they are taxi zones and the file is here.
-
-    Without them the places are shown as points.
-    """
-    if not name.startswith("nyc-taxi"):
-        return None
-    try:
-        zones = load_zones(download=False)
-    except (OSError, ValueError, ImportError):
-        return None
-    nodes = open_dataset(name)["node"].values
-    return zones.loc[nodes] if np.isin(nodes, zones.index).all() else None
-
-
-def open_forecaster(request: Request) -> Forecaster | None:
-    """Load the model that a request names, once for as long as its files do not change.
-
-    Raises:
-        ValueError: The run is unknown, incomplete or damaged.
-    """
-    if not request.run:
-        return None
-    if request.run == BUNDLED:
-        return _load_bundled(request.dataset, request.variant)
-    weights = request.root / request.run / "model.safetensors"
-    stamp = weights.stat().st_mtime_ns if weights.is_file() else 0
-    return _load_folder(request.root / request.run, stamp)
-
-
-@lru_cache(maxsize=16)
-def _load_bundled(dataset: str, variant: str) -> Forecaster:
-    return load_pretrained(dataset, variant)
-
-
-@lru_cache(maxsize=16)
-def _load_folder(path: Path, stamp: int) -> Forecaster:
-    del stamp  # a retrained run is another run
-    return load_run(path)
-
-
-def forget() -> None:
-    """Drop what is kept between sessions, for example when the data folder changed."""
-    for cached in (open_dataset, open_zones, _load_bundled, _load_folder, _fit_baseline):
-        cached.cache_clear()
 
 
 def load_evidence(request: Request, previous: Evidence | None = None) -> Evidence:
@@ -396,15 +243,10 @@ def _baselines(
     num_train_steps = len(parts.train) + forecaster.config.data.history_steps - 1
     found = {}
     for kind in (LastObserved, HistoricalAverage):
-        fitted = _fit_baseline(kind, name, num_train_steps)
+        fitted = fit_baseline(kind, name, num_train_steps)
         values = fitted.predict(np.array([step]), horizon_steps=forecast.sizes["horizon"])
         found[kind.label] = forecast["forecast"].copy(data=values.astype(np.float32))
     return found
-
-
-@lru_cache(maxsize=8)
-def _fit_baseline(kind: type, name: str, num_train_steps: int) -> LastObserved | HistoricalAverage:
-    return kind(open_dataset(name), num_train_steps=num_train_steps)
 
 
 def _parts(forecaster: Forecaster, dataset: xr.Dataset) -> Split:

@@ -9,7 +9,8 @@ import param
 from explorer.catalog import BUNDLED, bundled_variants, find_runs, runs_root
 
 if TYPE_CHECKING:  # the packages behind it take seconds to import: after the first paint
-    from explorer.evidence import Evidence, Request
+    from explorer.evidence import Evidence
+    from explorer.request import Request
 
 __all__ = ["LINKED", "ExplorerState", "describe"]
 
@@ -190,7 +191,7 @@ class ExplorerState(param.Parameterized):
 
     def request(self) -> "Request":
         """Give what forecast and alignment are to be computed for."""
-        from explorer.evidence import Request
+        from explorer.request import Request
 
         return Request(
             dataset=self.dataset_name,
@@ -252,7 +253,6 @@ class ExplorerState(param.Parameterized):
 
         complaints: list[str] = []
         nodes = evidence.dataset["node"].values.tolist()
-        asked_for = evidence.request
         changes: dict[str, Any] = {"step": evidence.request.step, "topk": evidence.request.topk}
         for name, shown in changes.items():
             if (asked := getattr(self, name)) not in (None, shown):
@@ -268,9 +268,7 @@ class ExplorerState(param.Parameterized):
             self.param.silent_heads.objects = heads[1:]
             history = 1 + evidence.first_step
             self.param.delay.bounds = (0, history - 1)
-            changes["window"], changes["delay"] = asked_for.window, asked_for.delay
-            changes["hidden"] = list(asked_for.hidden)
-            changes["silent_heads"] = [str(head) for head in asked_for.silent_heads]
+            changes |= _switches(evidence.request)
             changes["segment"] = min(self.segment, evidence.num_segments)
             changes["head"] = self.head if self.head in heads else "mean"
             changes["node"] = self.node if self.node in nodes else default_node(evidence)
@@ -285,19 +283,10 @@ class ExplorerState(param.Parameterized):
         """Select what is shown again, after something else could not be."""
         if self.evidence is not None:
             shown = self.evidence.request
-            for name in (
-                "dataset_name",
-                "run",
-                "variant",
-                "step",
-                "topk",
-                "window",
-                "delay",
-                "damage",
-            ):
-                setattr(self, name, getattr(shown, "dataset" if name == "dataset_name" else name))
-            self.silent_heads = [str(head) for head in shown.silent_heads]
-            self.hidden = list(shown.hidden)
+            self.dataset_name = shown.dataset
+            for name in ("run", "variant", "step", "topk", "damage"):
+                setattr(self, name, getattr(shown, name))
+            self.param.update(**_switches(shown))
 
     def compute(self) -> "Evidence":
         """Compute the evidence for the present request, without changing anything.
@@ -319,6 +308,16 @@ class ExplorerState(param.Parameterized):
             self.go_back()
             return
         self.show(evidence)
+
+
+def _switches(request: "Request") -> dict[str, Any]:
+    """Give those switches of a request whose ranges depend on what is shown."""
+    return {
+        "window": request.window,
+        "delay": request.delay,
+        "hidden": list(request.hidden),
+        "silent_heads": [str(head) for head in request.silent_heads],
+    }
 
 
 def describe(error: BaseException) -> str:

@@ -12,10 +12,10 @@ import param
 from panel.viewable import Viewer
 
 from explorer.catalog import find_runs
-from explorer.evidence import dataset_names
+from explorer.figure import Figure
 from explorer.jobs import JobError, JobStatus, TrainingJobs
+from explorer.opened import dataset_names
 from explorer.state import ExplorerState
-from explorer.views import Figure
 from sttrans_core import PRESETS, VARIANTS, ConfigError, ExperimentConfig, list_datasets
 from stviz import plot_training
 from stviz.theme import get_theme

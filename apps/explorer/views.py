@@ -4,9 +4,7 @@ Each keeps one figure alive and changes it in place: a page that takes in new fi
 the old ones, for at least half a minute after the last message.
 """
 
-from collections.abc import Callable, Hashable
 from functools import partial
-from operator import is_
 from typing import Any
 
 import holoviews as hv
@@ -18,6 +16,7 @@ import param
 from panel.viewable import Viewer
 
 from explorer.evidence import Evidence
+from explorer.figure import Figure
 from explorer.plotly_figure import PlotlyFigure
 from explorer.state import ExplorerState
 from explorer.text import empty_html, sources_html, trust_html
@@ -32,7 +31,6 @@ from stviz import (
 )
 from stviz.alignment_cube import describe_cube
 from stviz.alignment_map import update_alignment_map
-from stviz.figures import LiveFigure
 from stviz.places import LABELS
 from stviz.prepare import value_limits
 from stviz.series import update_series
@@ -40,7 +38,6 @@ from stviz.theme import get_theme
 
 __all__ = [
     "AlignmentView",
-    "Figure",
     "MapView",
     "ScoresView",
     "SeriesView",
@@ -67,8 +64,6 @@ PROFILES = {"Distance": "distance", "Delay": "delay"}
 FILL = {"width": None, "height": None}
 # The height that the legend is placed for; the browser fits the cube to its card.
 CUBE = {"width": None, "height": 340}
-# Panes of one page would otherwise share axes that happen to have the same name.
-PANE = {"sizing_mode": "stretch_both", "margin": 0, "linked_axes": False}
 
 
 class _View(Viewer):
@@ -128,63 +123,6 @@ class _View(Viewer):
 
     def __panel__(self) -> pn.viewable.Viewable:
         return pn.Column(*self.tools, self.filled, self.empty, sizing_mode="stretch_both", margin=0)
-
-
-class Figure:
-    """A HoloViews pane whose figure is changed in place.
-
-    Args:
-        draw: Gives the overlay to show.
-        pane: Options of the pane.
-    """
-
-    def __init__(self, draw: Callable[[], hv.Overlay], **pane: Any) -> None:
-        self.pane = pn.pane.HoloViews(**{**PANE, **pane})
-        # What is to be hidden at times: the pane itself would pass that on to the figure.
-        self.place = pn.Column(
-            self.pane, sizing_mode=self.pane.sizing_mode, margin=0, height=self.pane.height
-        )
-        self._overlay = draw
-        self._changes = hv.streams.Counter()
-        self._kind: Hashable = self
-        self._drawn: tuple[object, ...] = (self,)
-        self._live: LiveFigure | None = None
-
-    def as_drawn(self, *drawn: object) -> LiveFigure | None:
-        """Give the figure on the page if it only needs other numbers.
-
-        Args:
-            drawn: The very objects that it must have been drawn for.
-
-        Returns:
-            The figure; None where it must be drawn again.
-        """
-        live = self._live
-        same = len(drawn) == len(self._drawn) and all(map(is_, drawn, self._drawn))
-        return live if same and live and live.figure else None
-
-    def draw(self, *drawn: object, kind: Hashable = None) -> None:
-        """Draw again.
-
-        Args:
-            drawn: What it is drawn for.
-            kind: Another kind is another figure, for example where axes or legend differ.
-        """
-        self._drawn = drawn
-        if kind != self._kind:
-            self._kind = kind
-            self._changes = hv.streams.Counter()
-            self.pane.object = hv.DynamicMap(
-                lambda counter: self._listen(),  # noqa: ARG005 - its value is of no interest
-                streams=[self._changes],
-            )
-        else:
-            self._changes.event()
-
-    def _listen(self) -> hv.Overlay:
-        overlay = self._overlay()
-        self._live = LiveFigure(overlay)
-        return overlay
 
 
 class MapView(_View):
@@ -341,18 +279,18 @@ class AlignmentView(_AlignmentViewBase):
         state, evidence = self.state, self.state.evidence
         kind = self.kind.value
         self.cube.visible, self.map.place.visible = kind == CUBED, kind == MAPPED
+        many = evidence.alignment.sizes["query_node"] > 1
         for name, profile in self.profiles.items():
             profile.place.visible = kind == name
+            if kind == name or profile.is_out_of(state.theme):
+                profile.draw(state.theme, kind=(evidence.num_heads, many))
         sources = prepare_alignment(evidence.alignment, **self._selected())
-        if kind in PROFILES:
-            many = evidence.alignment.sizes["query_node"] > 1
-            self.profiles[kind].draw(kind=(evidence.num_heads, many))
-        elif kind == CUBED:
+        if kind == CUBED:
             self.cube.object = describe_cube(
                 sources, evidence.alignment, dataset=evidence.dataset, zones=evidence.zones,
                 theme=state.theme, **CUBE,
             )  # fmt: skip
-        else:
+        elif kind == MAPPED:
             drawn = (evidence.dataset, state.theme)
             live = None if evidence.zones is not None else self.map.as_drawn(*drawn)
             if live:

@@ -245,4 +245,7 @@ class SpatioTemporalAlignment(nn.Module):
             query_nodes=query_nodes,
             need_alignment=need_alignment,
         )
+        if selection is not None and selection.silent_heads:
+            output = output.clone()
+            output[..., list(selection.silent_heads), :] = 0.0
         return output.flatten(-2), alignment

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from sttrans_core.baselines.types import check_horizon
 from sttrans_core.slabs import read_steps, slabs
 
 __all__ = ["PooledRegression"]
@@ -111,11 +112,7 @@ class PooledRegression:
         Raises:
             ValueError: `horizon_steps` is above the one that was fitted.
         """
-        if horizon_steps > self._horizon_steps:
-            raise ValueError(
-                f"horizon_steps must be at most the fitted {self._horizon_steps}; got "
-                f"horizon_steps={horizon_steps}. Fit with a longer horizon."
-            )
+        check_horizon(horizon_steps, fitted=self._horizon_steps)
         past = self._past(origins)
         steps = []
         for step in range(horizon_steps):

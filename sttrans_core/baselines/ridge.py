@@ -8,6 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from sttrans_core.baselines.climatology import Climatology, covers_seasons, covers_weeks
 from sttrans_core.baselines.naive import HistoricalAverage
+from sttrans_core.baselines.types import check_horizon
 from sttrans_core.slabs import read_steps
 from sttrans_core.space.geometry import nearest_nodes
 
@@ -120,11 +121,7 @@ class Ridge:
         Raises:
             ValueError: `horizon_steps` is above the one that was fitted.
         """
-        if horizon_steps > self._horizon_steps:
-            raise ValueError(
-                f"horizon_steps must be at most the fitted {self._horizon_steps}; got "
-                f"horizon_steps={horizon_steps}. Fit with a longer horizon."
-            )
+        check_horizon(horizon_steps, fitted=self._horizon_steps)
         usual = self._usual.predict(origins, horizon_steps=horizon_steps)
         forecast = usual.reshape(len(origins), horizon_steps, -1)
         steps = origins - np.arange(self._num_lags)[:, None]  # (lag, origin)

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = ["FittedBaseline"]
+__all__ = ["FittedBaseline", "check_horizon"]
 
 
 class FittedBaseline(Protocol):
@@ -30,3 +30,20 @@ class FittedBaseline(Protocol):
             (origin, horizon, node), and channel where the target has some, in its units.
         """
         ...
+
+
+def check_horizon(horizon_steps: int, *, fitted: int) -> None:
+    """Refuse a horizon that a baseline has no weights for.
+
+    Args:
+        horizon_steps: Steps to forecast.
+        fitted: Steps that it was fitted for.
+
+    Raises:
+        ValueError: There are fewer of these.
+    """
+    if horizon_steps > fitted:
+        raise ValueError(
+            f"horizon_steps must be at most the fitted {fitted}; got "
+            f"horizon_steps={horizon_steps}. Fit with a longer horizon."
+        )

@@ -149,10 +149,6 @@ class DecoderLayer(nn.Module):
                 selection=selection,
                 need_alignment=need_alignment,
             )
-            if selection is not None and selection.silent_heads:
-                by_head = aggregated.unflatten(3, (self.values.num_heads, -1)).clone()
-                by_head[:, :, :, list(selection.silent_heads)] = 0.0
-                aggregated = by_head.flatten(3)
         return self.fusion(state, aggregated), aggregated, alignment
 
 

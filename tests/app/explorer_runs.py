@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from explorer.evidence import dataset_names, open_dataset
+from explorer.opened import dataset_names, open_dataset
 from explorer.state import ExplorerState
 
 from sttrans_core import ExperimentConfig, train

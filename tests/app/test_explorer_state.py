@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from explorer.catalog import find_runs, runs_root
 from explorer.controls import Controls, _segment_labels
-from explorer.evidence import compare_scores, dataset_names, forget, open_dataset
+from explorer.evidence import compare_scores
+from explorer.opened import dataset_names, forget, open_dataset
 from explorer.state import ExplorerState
 from explorer.text import comparison_html, effect_html, sources_html, trust_html
 from explorer.views import MapView, color_limits
@@ -442,7 +443,7 @@ def test_without_polygons_zones_are_points(tmp_path, real_data, monkeypatch):
 
     monkeypatch.setenv("STTRANS_DATA", str(real_data))
     forget()
-    monkeypatch.setattr("explorer.evidence.load_zones", load_zones)
+    monkeypatch.setattr("explorer.opened.load_zones", load_zones)
     state = opened(tmp_path, "bundled", data="nyc-taxi")
     assert state.evidence.zones is None
     assert state.evidence.name_of("132") == "132"

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from bokeh.document import Document
 from bokeh.plotting import figure as figure_type
-from explorer.evidence import dataset_names
 from explorer.jobs import JobError, JobStatus, TrainingJobs
+from explorer.opened import dataset_names
 from explorer.state import ExplorerState
 from explorer.training_panel import TrainingPanel
 from explorer_runs import DATASET, tiny_config

@@ -1,0 +1,78 @@
+"""A HoloViews figure on the page that stays the same figure."""
+
+from collections.abc import Callable, Hashable
+from operator import is_
+from typing import Any
+
+import holoviews as hv
+import panel as pn
+
+from stviz.figures import LiveFigure
+
+__all__ = ["Figure"]
+
+# Panes of one page would otherwise share axes that happen to have the same name.
+PANE = {"sizing_mode": "stretch_both", "margin": 0, "linked_axes": False}
+
+
+class Figure:
+    """A HoloViews pane whose figure is changed in place.
+
+    Args:
+        draw: Gives the overlay to show.
+        pane: Options of the pane.
+    """
+
+    def __init__(self, draw: Callable[[], hv.Overlay], **pane: Any) -> None:
+        self.pane = pn.pane.HoloViews(**{**PANE, **pane})
+        # What is to be hidden at times: the pane itself would pass that on to the figure.
+        self.place = pn.Column(
+            self.pane, sizing_mode=self.pane.sizing_mode, margin=0, height=self.pane.height
+        )
+        self._overlay = draw
+        self._changes = hv.streams.Counter()
+        self._kind: Hashable = self
+        self._drawn: tuple[object, ...] = (self,)
+        self._live: LiveFigure | None = None
+
+    def as_drawn(self, *drawn: object) -> LiveFigure | None:
+        """Give the figure on the page if it only needs other numbers.
+
+        Args:
+            drawn: The very objects that it must have been drawn for.
+
+        Returns:
+            The figure; None where it must be drawn again.
+        """
+        live = self._live
+        return live if self._is_for(*drawn) and live and live.figure else None
+
+    def is_out_of(self, *drawn: object) -> bool:
+        """Say whether it was drawn, and for something else than this."""
+        return self._live is not None and not self._is_for(*drawn)
+
+    def _is_for(self, *drawn: object) -> bool:
+        return len(drawn) == len(self._drawn) and all(map(is_, drawn, self._drawn))
+
+    def draw(self, *drawn: object, kind: Hashable = None) -> None:
+        """Draw again.
+
+        Args:
+            drawn: What it is drawn for.
+            kind: Another kind is another figure, for example where axes or legend differ.
+        """
+        self._drawn = drawn
+        if kind != self._kind:
+            self._kind = kind
+            self._changes = hv.streams.Counter()
+            self.pane.object = hv.DynamicMap(
+                lambda counter: self._listen(),  # noqa: ARG005 - its value is of no interest
+                streams=[self._changes],
+            )
+        else:
+            self._changes.event()
+
+    def _listen(self) -> hv.Overlay:
+        overlay = self._overlay()
+        self._live = LiveFigure(overlay)
+        return overlay

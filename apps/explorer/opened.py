@@ -1,0 +1,117 @@
+"""What is open: datasets, zones and forecasters, kept for all sessions of a server."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from explorer.catalog import BUNDLED, find_runs
+from explorer.request import Request
+from sttrans_core import (
+    Forecaster,
+    list_datasets,
+    load_dataset,
+    load_pretrained,
+    load_run,
+    load_zones,
+)
+from sttrans_core.baselines import HistoricalAverage, LastObserved
+from sttrans_core.data.saved import is_saved
+from sttrans_core.grid import as_nodes
+
+__all__ = [
+    "dataset_names", "fit_baseline", "forget", "open_dataset", "open_forecaster", "open_zones"
+]  # fmt: skip
+
+
+def dataset_names(root: Path) -> dict[str, str]:
+    """Give the titles of the datasets by name: simulated, real, then the user's own.
+
+    Args:
+        root: Folder of run folders; the files that these were trained on are the user's own.
+    """
+    cards = list_datasets()
+    names = sorted(cards, key=lambda name: (not cards[name]["synthetic"], list(cards).index(name)))
+    own = sorted({run.dataset for run in find_runs(root)} - set(cards))
+    return {
+        **{name: str(cards[name]["title"]) for name in names},
+        **{
+            name: f"Own: {Path(name).stem}"
+            for name in own
+            if is_saved(name) and Path(name).exists()
+        },
+    }
+
+
+@lru_cache(maxsize=4)
+def open_dataset(name: str) -> xr.Dataset:
+    """Load a dataset without the network, once for all sessions.
+
+    Raises:
+        FileNotFoundError: It is not on this machine; the message says what to do.
+        ValueError: The name is unknown or a file breaks the rules of its format.
+    """
+    try:
+        return as_nodes(load_dataset(name, download=False))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{name} must be on this machine; got no file of it. Set STTRANS_DATA "
+            f"to the folder that holds it, or run: python -m sttrans_core download {name}; then "
+            "start the server again."
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def open_zones(name: str) -> pd.DataFrame | None:
+    """Load the polygons of a dataset's places, if they are taxi zones and the file is here.
+
+    Without them the places are shown as points.
+    """
+    if not name.startswith("nyc-taxi"):
+        return None
+    try:
+        zones = load_zones(download=False)
+    except (OSError, ValueError, ImportError):
+        return None
+    nodes = open_dataset(name)["node"].values
+    return zones.loc[nodes] if np.isin(nodes, zones.index).all() else None
+
+
+def open_forecaster(request: Request) -> Forecaster | None:
+    """Load the model that a request names, once for as long as its files do not change.
+
+    Raises:
+        ValueError: The run is unknown, incomplete or damaged.
+    """
+    if not request.run:
+        return None
+    if request.run == BUNDLED:
+        return _load_bundled(request.dataset, request.variant)
+    weights = request.root / request.run / "model.safetensors"
+    stamp = weights.stat().st_mtime_ns if weights.is_file() else 0
+    return _load_folder(request.root / request.run, stamp)
+
+
+@lru_cache(maxsize=16)
+def _load_bundled(dataset: str, variant: str) -> Forecaster:
+    return load_pretrained(dataset, variant)
+
+
+@lru_cache(maxsize=16)
+def _load_folder(path: Path, stamp: int) -> Forecaster:
+    del stamp  # a retrained run is another run
+    return load_run(path)
+
+
+@lru_cache(maxsize=8)
+def fit_baseline(kind: type, name: str, num_train_steps: int) -> LastObserved | HistoricalAverage:
+    """Fit a baseline to a dataset, once for all sessions."""
+    return kind(open_dataset(name), num_train_steps=num_train_steps)
+
+
+def forget() -> None:
+    """Drop what is kept between sessions, for example when the data folder changed."""
+    for cached in (open_dataset, open_zones, _load_bundled, _load_folder, fit_baseline):
+        cached.cache_clear()

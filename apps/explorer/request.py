@@ -1,0 +1,54 @@
+"""What forecast and alignment are asked for."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Everything that forecast and alignment depend on; the views' own choices are not in it.
+
+    Args:
+        dataset: Registered name.
+        run: `bundled`, the name of a run folder, or empty for none.
+        variant: Variant of the bundled run.
+        root: Folder of run folders.
+        step: Forecast origin as a step of the dataset; one of the test part where it is None.
+        topk: Sources to keep; as trained where it is None.
+        window: Whether sources in the local window are candidates.
+        silent_heads: Attention heads whose sources have no say.
+        hidden: Places whose readings the model does not get.
+        delay: Newest history steps that it does not get, of any place.
+        damage: What else happens to the readings it sees: empty, or a kind of `corrupt`.
+        node: The selected place, which matters where not all places are aligned at once.
+    """
+
+    dataset: str
+    run: str
+    variant: str
+    root: Path
+    step: int | None
+    topk: int | None = None
+    window: bool = True
+    silent_heads: tuple[int, ...] = ()
+    hidden: tuple[str, ...] = ()
+    delay: int = 0
+    damage: str = ""
+    node: str = ""
+
+    @property
+    def is_switched(self) -> bool:
+        """Whether anything is other than as trained and as measured."""
+        switches = (self.topk, not self.window, self.silent_heads, self.hidden)
+        return any(switches) or bool(self.delay or self.damage)
+
+    def at(self, node: str) -> Self:
+        """Give the same request with another place selected."""
+        return replace(self, node=node)
+
+    def of(self, run: str, variant: str) -> Self:
+        """Give the same request of another run."""
+        return replace(self, run=run, variant=variant)
