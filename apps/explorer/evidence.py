@@ -101,6 +101,10 @@ class Evidence:
         """Attention heads; 0 without an alignment."""
         return 0 if self.alignment is None else self.alignment.sizes["head"]
 
+    def last_step(self, segment: int) -> int:
+        """Give the last horizon step of a segment, from 1."""
+        return self.forecast.sizes["horizon"] // self.num_segments * segment
+
     def name_of(self, node: str) -> str:
         """Give the name of a place beside its id, where it has one."""
         return node if self.zones is None else f"{self.zones.loc[node, 'zone']} ({node})"

@@ -63,11 +63,6 @@ class View:
     variable: str
 
     @property
-    def horizon(self) -> int:
-        """The last horizon step of the segment, from 1."""
-        return self.evidence.forecast.sizes["horizon"] // self.evidence.num_segments * self.segment
-
-    @property
     def sources(self) -> dict[str, object]:
         """The selection as functions of alignments take it."""
         names = ("node", "segment", "head", "min_weight")
@@ -83,8 +78,7 @@ class View:
 
 def forecast_csv(view: View) -> bytes:
     """Give every place's forecast, band and truth at every step ahead, a row each."""
-    table = view.evidence.forecast.to_dataframe().reset_index()
-    return _csv(table)
+    return _csv(view.evidence.forecast.to_dataframe().reset_index())
 
 
 def series_csv(view: View) -> bytes:
@@ -103,13 +97,13 @@ def sources_csv(view: View) -> bytes:
 
 
 def map_geojson(view: View) -> bytes:
-    """Give what the map shows as points, cells or zones with their values."""
+    """Give what the map shows as points (of cells their centres) or zones, with their values."""
     import geopandas
     import shapely
 
     frame = prepare_forecast_map(
         view.evidence.forecast,
-        horizon=view.horizon,
+        horizon=view.evidence.last_step(view.segment),
         variable=view.variable,
         reference=view.evidence.as_trained,
         zones=view.evidence.zones,
@@ -201,7 +195,8 @@ def notebook_code(view: View) -> str:
         reference = ", reference=as_trained"
     lines += [
         "display(plot_forecast_map(",
-        f"    forecast, horizon={view.horizon}, variable={view.variable!r}{reference}{zones},",
+        f"    forecast, horizon={evidence.last_step(view.segment)},",
+        f"    variable={view.variable!r}{reference}{zones},",
         f"    selected={view.node!r}, hidden={list(asked.hidden)!r},",
         "))",
         f"display(plot_series(forecast, node={view.node!r}, dataset=dataset))",
@@ -233,7 +228,7 @@ def report(view: View) -> bytes:
         baselines=dict(evidence.baselines), width=760, height=340,
     )  # fmt: skip
     around = folium_forecast_map(
-        evidence.forecast, horizon=view.horizon, variable=view.variable,
+        evidence.forecast, horizon=view.evidence.last_step(view.segment), variable=view.variable,
         reference=evidence.as_trained, zones=evidence.zones,
     )  # fmt: skip
     frames = [

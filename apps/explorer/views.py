@@ -155,7 +155,7 @@ class MapView(_View):
         overlay = plot_forecast_map(
             state.evidence.forecast,
             limits=color_limits(state.evidence, state.map_variable),
-            horizon=last_step(state.evidence, state.segment),
+            horizon=state.evidence.last_step(state.segment),
             variable=state.map_variable,
             reference=state.evidence.as_trained,
             zones=state.evidence.zones,
@@ -205,11 +205,6 @@ def color_limits(evidence: Evidence, variable: str) -> tuple[float, float]:
         most = max(most if evidence.request.is_switched else 0.0, span / 100)
         return -most, most
     return (0.0, span) if variable == "width" else (float(low), float(low) + span)
-
-
-def last_step(evidence: Any, segment: int) -> int:
-    """Give the last horizon step of a segment, from 1."""
-    return evidence.forecast.sizes["horizon"] // evidence.num_segments * segment
 
 
 class SeriesView(_View):

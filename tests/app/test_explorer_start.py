@@ -62,6 +62,24 @@ def test_the_page_is_filled_once_the_model_is_there(runs):
     assert state.node in cube.cube.object["layout"]["title"]["text"]
 
 
+def test_what_is_shown_is_veiled_while_another_dataset_loads(runs):
+    veiled = []
+
+    def choose(explorer: Explorer) -> None:
+        compute = explorer.state.compute
+
+        def watched():
+            veiled.append({card.loading for card in explorer.cards.values()})
+            return compute()
+
+        explorer.state.compute = watched
+        explorer.state.dataset_name = "simulated-weather"
+
+    explorer = started(ExplorerState(root=runs), choose)
+    assert veiled[0] == {True}
+    assert {card.loading for card in explorer.cards.values()} == {False}
+
+
 def test_another_place_is_drawn_in_the_same_pane(runs):
     panes = []
 

@@ -464,3 +464,12 @@ def test_playing_ends_at_the_last_step_and_waits_for_each_picture(runs):
         controls.play_on()
         assert (state.step, controls.plays) == (expected, plays)
     assert controls.play.label == "Play"
+
+
+def test_what_is_of_another_dataset_is_known_until_the_chosen_one_is_there(runs):
+    state = opened(runs)
+    assert not state.shows_another_dataset()
+    state.dataset_name = "simulated-weather"
+    assert state.shows_another_dataset()
+    state.update()
+    assert not state.shows_another_dataset()
