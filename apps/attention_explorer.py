@@ -14,15 +14,15 @@ import panel_material_ui as pmui
 from bokeh.themes import Theme
 from explorer import keys, plotly_figure  # noqa: F401 - a page learns of its parts as it is served
 from explorer.catalog import find_runs
-from explorer.state import LINKED, SWITCHES, ExplorerState, describe
+from explorer.state import LINKED, PAGES, SWITCHES, ExplorerState, describe
+from explorer.style import CARDS, ON_BAR, THEMES, card, waiting
 from panel.util import edit_readonly
 from panel.viewable import Viewer
 
 # Parameters that forecast and alignment depend on; the others only slice what is there.
-COMPUTED = ["dataset_name", "run", "variant", "step", "node", *SWITCHES]
-# Two columns where there is room for them, one on a narrow screen.
-CARD = {"flex": "1 1 460px", "min-width": "0"}
-HIGH, LOW = "calc(56vh - 46px)", "calc(44vh - 46px)"
+COMPUTED = ["dataset_name", "run", "variant", "step", "node", "page", "other", *SWITCHES]
+
+BARE = {"sizing_mode": "stretch_width", "margin": 0}
 
 
 class Explorer:
@@ -38,24 +38,14 @@ class Explorer:
             object="", severity="error", visible=False, closeable=False,
             sizing_mode="stretch_width", margin=(0, 6, 6, 6),
         )  # fmt: skip
-        self.cards = {name: _card(height) for name, height in PLACES.items()}
+        self.cards = {name: card(height) for name, height in CARDS.items()}
         self.views: dict[str, Any] = {}
-        cards = pn.FlexBox(*self.cards.values(), gap="8px", sizing_mode="stretch_width", margin=0)
-        self.pages = {
-            "Explore": cards,
-            "Train": pn.Column(sizing_mode="stretch_width", margin=0, visible=False),
-            "About": pn.Column(sizing_mode="stretch_width", margin=0, visible=False),
-        }
-        self.choice = pmui.RadioButtonGroup(
-            options=list(self.pages), value="Explore", size="small", color="default",
-            margin=(0, 16), sx=ON_BAR,
-        )  # fmt: skip
-        self.choice.param.watch(lambda event: self._turn_to(event.new), "value")
-        self.controls = pn.Column(
-            _waiting("The controls appear with the model."),
-            sizing_mode="stretch_width",
-            margin=0,
+        self.pages = {name: pn.Column(**BARE, visible=False) for name in PAGES}
+        self.pages["Explore"].append(pn.FlexBox(*self.cards.values(), gap="8px", **BARE))
+        self.choice = pmui.RadioButtonGroup.from_param(
+            state.param.page, label="", size="small", color="default", margin=(0, 16), sx=ON_BAR
         )
+        self.controls = pn.Column(waiting("The controls appear with the model."), **BARE)
         self.device = pmui.Chip(label="loading", size="small", variant="outlined")
         self.page = pmui.Page(
             title="ST-Trans explorer",
@@ -80,6 +70,8 @@ class Explorer:
             # Told at each event that the server is busy, the page would draw itself again.
             self.page.busy = False
         self.page.param.watch(self._on_theme, "dark_theme")
+        self.state.param.watch(self._turn, "page")
+        self._turn()
         self.state.theme = "dark" if self.page.dark_theme else "light"  # a link may ask for it
         self._computing = self._again = False
 
@@ -120,9 +112,9 @@ class Explorer:
         try:
             while True:
                 self._again = False
-                asked = self.state.request().at("")
+                asked = self._asked()
                 try:
-                    evidence = await asyncio.to_thread(self.state.compute)
+                    found = await asyncio.to_thread(self.state.compute)
                 except Exception as error:  # noqa: BLE001 - a damaged file must not end the page
                     self.state.problem = describe(error)
                     self.state.go_back()
@@ -130,10 +122,10 @@ class Explorer:
                     self._again = self._again and self.state.needs_update()
                 else:
                     # A choice that was made meanwhile must not be taken back by older evidence.
-                    self._again = self._again or self.state.request().at("") != asked
+                    self._again = self._again or self._asked() != asked
                     if not self._again:
                         with pn.io.hold(freeze=True):
-                            self.state.show(evidence)
+                            self.state.show(*found)
                 if not self._again:
                     break
         finally:
@@ -141,29 +133,36 @@ class Explorer:
             self._veil(False)
             self._name_device()
 
+    def _asked(self) -> tuple[Any, ...]:
+        """Give what is to be computed, whatever place is selected."""
+        asked = self.state.request(), self.state.request_of_other()
+        return tuple(request and request.at("") for request in asked)
+
     def _veil(self, is_on: bool) -> None:
         # What is shown must not be taken for what was chosen; else it stays in sight.
-        for card in self.cards.values():
-            if card.loading != is_on:
-                card.loading = is_on
+        for place in self.cards.values():
+            if place.loading != is_on:
+                place.loading = is_on
 
     async def _on_change(self, *_events: Any) -> None:
         if self.state.needs_update():
             await self.refresh()
 
     def _fill(self) -> None:
+        from explorer.alignment_views import AlignmentView, SourcesView
         from explorer.controls import Controls
-        from explorer.views import AlignmentView, MapView, ScoresView, SeriesView, SourcesView
+        from explorer.views import MapView, ScoresView, SeriesView
 
         self.controls[:] = [Controls(self.state)]
         kinds = (MapView, AlignmentView, SeriesView, SourcesView, ScoresView)
-        for (name, card), kind in zip(self.cards.items(), kinds, strict=True):
+        for (name, place), kind in zip(self.cards.items(), kinds, strict=True):
             view = self.views[name] = kind(self.state)
             view.start()
-            card[:] = [view]
-        self._turn_to(self.choice.value)
+            place[:] = [view]
+        self._turn()
 
-    def _turn_to(self, wanted: str) -> None:
+    def _turn(self, *_events: Any) -> None:
+        wanted = self.state.page
         for name, page in self.pages.items():
             page.visible = name == wanted
         if self.views and not self.pages[wanted].objects:
@@ -171,8 +170,11 @@ class Explorer:
 
     def _build(self, name: str) -> Viewer:
         from explorer.about import AboutView
+        from explorer.compare_panel import ComparePanel
         from explorer.training_panel import TrainingPanel
 
+        if name == "Compare":
+            return ComparePanel(self.state)
         if name == "Train":
             shown = self.pages[name].param.visible
             return TrainingPanel(self.state, on_open=self._open_run, shown=shown)
@@ -186,7 +188,7 @@ class Explorer:
         self.state.dataset_name = run.dataset
         self.state.refresh_runs()
         self.state.run = name
-        self.choice.value = "Explore"
+        self.state.page = "Explore"
 
     def _on_theme(self, event: Any) -> None:
         with pn.io.hold(freeze=True):
@@ -213,59 +215,9 @@ class Explorer:
             location.sync(self.state, LINKED)
 
 
-ON_BAR = {
-    "& .MuiToggleButton-root": {
-        "color": "#fff", "borderColor": "rgba(255, 255, 255, 0.5)", "py": "2px",
-        "textTransform": "none",
-        "&.Mui-selected, &.Mui-selected:hover, &.Mui-selected.Mui-focusVisible": {
-            "color": "#fff !important", "backgroundColor": "rgba(255, 255, 255, 0.28) !important",
-        },
-    }
-}  # fmt: skip
-PLACES = {"map": HIGH, "alignment": HIGH, "series": LOW, "sources": LOW, "scores": "340px"}
-# The pages' own colours behind the figures, so that a figure has no edge; then those of labels and
-# of buttons, which would keep those of the light page.
-COLORS = {"light": ("#ffffff", "#5b6168", "#0072b2"), "dark": ("#14171a", "#b4bac1", "#90caf9")}
-THEMES = {
-    name: {
-        "palette": {"background": {"paper": paper, "default": paper}},
-        "typography": {"fontFamily": "system-ui, sans-serif", "fontSize": 13},
-        "components": {
-            "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "48px !important"}}},
-            "MuiInputLabel": {"styleOverrides": {"root": {"color": f"{label} !important"}}},
-            "MuiButton": {"styleOverrides": {"outlined": {"color": button}}},
-        },
-    }
-    for name, (paper, label, button) in COLORS.items()
-}
-
-
 def _load_packages() -> None:
     """Import what draws and computes, beside the event loop."""
     from explorer import controls, evidence  # noqa: F401 - the views come with the controls
-
-
-def _waiting(text: str) -> pn.pane.HTML:
-    # No animation: drawn in software, it would take the time that it bridges.
-    return pn.pane.HTML(
-        f"<p style='color:#808080;padding:12px;margin:0'>{text}</p>", sizing_mode="stretch_width"
-    )
-
-
-def _card(height: str) -> pn.Column:
-    return pn.Column(
-        _waiting("Loading the model and the readings."),
-        margin=0,
-        styles={
-            **CARD,
-            "height": height,
-            "min-height": "280px",
-            "border": "1px solid rgba(128, 128, 128, 0.3)",
-            "border-radius": "6px",
-            "overflow": "hidden",
-        },
-        sizing_mode="stretch_both",
-    )
 
 
 def create_app(state: ExplorerState | None = None) -> pmui.Page:

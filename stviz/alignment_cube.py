@@ -32,6 +32,7 @@ def plot_alignment_cube(
     dataset: xr.Dataset | None = None,
     causes: xr.Dataset | None = None,
     zones: pd.DataFrame | None = None,
+    beside: xr.Dataset | None = None,
     focus: bool = True,
     basemap: bool = True,
     uirevision: str = "alignment-cube",
@@ -57,6 +58,8 @@ def plot_alignment_cube(
         causes: The true causes of a simulated target, which `true_causes` gives, to be drawn as a
             line; they need the dataset.
         zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
+        beside: Another alignment of the target, which has a cube of its own: extent and colours
+            are those of both, so that the two can be compared.
         focus: Zoom the floor to the sources, the target and its window; False shows all places.
         basemap: Draw the coast and state lines on the floor.
         uirevision: The camera survives an update while this stays the same.
@@ -72,9 +75,11 @@ def plot_alignment_cube(
         ValueError: The node, segment, head or theme is not there, a limit is out of range, a place
             has no polygon, or the causes are not those of the target.
     """
-    sources = prepare_alignment(
-        alignment, node=node, segment=segment, head=head, topk=topk, min_weight=min_weight
-    )
+    shown = {"segment": segment, "head": head, "topk": topk, "min_weight": min_weight}
+    sources = prepare_alignment(alignment, node=node, **shown)
+    other = None
+    if beside is not None:
+        other = prepare_alignment(beside, node=sources.attrs["node"], **shown)
     return go.Figure(
         describe_cube(
             sources,
@@ -82,6 +87,7 @@ def plot_alignment_cube(
             dataset=dataset,
             causes=causes,
             zones=zones,
+            beside=other,
             focus=focus,
             basemap=basemap,
             uirevision=uirevision,
@@ -99,6 +105,7 @@ def describe_cube(
     dataset: xr.Dataset | None = None,
     causes: xr.Dataset | None = None,
     zones: pd.DataFrame | None = None,
+    beside: pd.DataFrame | None = None,
     focus: bool = True,
     basemap: bool = True,
     uirevision: str = "alignment-cube",
@@ -114,6 +121,7 @@ def describe_cube(
         dataset: As for `plot_alignment_cube`, like the options below.
         causes: True causes.
         zones: Polygons of the places.
+        beside: Sources of another alignment of the target.
         focus: Zoom the floor.
         basemap: Draw the coast and state lines.
         uirevision: The camera survives while this stays the same.
@@ -132,7 +140,9 @@ def describe_cube(
     line = None
     if causes is not None and places is not None:
         line = prepare_causes(causes, sources).merge(places, on="node", how="left")
-    frame = measure_frame(sources, places=places, causes=line, focus=focus)
+    frame = measure_frame(sources, places=places, causes=line, beside=beside, focus=focus)
+    weights = [each["weight"] for each in (sources, beside) if each is not None and len(each)]
+    largest = max((float(weight.max()) for weight in weights), default=0.0) or 1.0
     sources = frame.unwrap(sources)
     traces = [
         *draw_floor(frame, dataset, places, colors, basemap=basemap),
@@ -142,7 +152,7 @@ def describe_cube(
         *_draw_target(frame, sources, colors),
     ]
     if len(sources):
-        traces += [_draw_stems(frame, sources), *_draw_sources(sources, colors)]
+        traces += [_draw_stems(frame, sources), *_draw_sources(sources, largest, colors)]
     if line is not None:
         traces.append(_draw_causes(frame, line, colors))
     title, subtitle = describe_alignment(sources, alignment)
@@ -177,7 +187,7 @@ def describe_cube(
             "pad": {"t": 12},
         },
         "annotations": notes,
-        "coloraxis": _scale_weights(sources, colors),
+        "coloraxis": _scale_weights(largest, colors),
         "margin": margin,
         "uirevision": uirevision,
         "meta": {"legend_width": LEGEND_WIDTH},
@@ -187,8 +197,7 @@ def describe_cube(
     return {"data": traces, "layout": layout}
 
 
-def _draw_sources(sources: pd.DataFrame, colors: Theme) -> list[dict]:
-    largest = float(sources["weight"].max()) or 1.0
+def _draw_sources(sources: pd.DataFrame, largest: float, colors: Theme) -> list[dict]:
     units = sources.attrs["units"]
     traces = []
     for part, (symbol, name) in SYMBOLS.items():
@@ -325,13 +334,12 @@ def _draw_causes(frame: CubeFrame, causes: pd.DataFrame, colors: Theme) -> dict:
     )
 
 
-def _scale_weights(sources: pd.DataFrame, colors: Theme) -> dict:
+def _scale_weights(largest: float, colors: Theme) -> dict:
     palette = color_scale(colors.weight, count=17)
-    largest = float(sources["weight"].max()) if len(sources) else 1.0
     return {
         "colorscale": [[i / 16, color] for i, color in enumerate(palette)],
         "cmin": 0.0,
-        "cmax": largest or 1.0,
+        "cmax": largest,
         "colorbar": {
             "title": {"text": "weight", "font": {"color": colors.text, "size": 11}},
             "tickfont": {"color": colors.muted, "size": 10},

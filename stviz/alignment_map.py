@@ -36,6 +36,7 @@ def plot_alignment_map(
     dataset: xr.Dataset | None = None,
     causes: xr.Dataset | None = None,
     zones: pd.DataFrame | None = None,
+    beside: xr.Dataset | None = None,
     focus: bool = False,
     basemap: bool = True,
     tiles: str | None = None,
@@ -58,6 +59,8 @@ def plot_alignment_map(
         causes: The true causes of a simulated target, which `true_causes` gives, to be drawn over
             the sources; they need the dataset.
         zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
+        beside: Another alignment of the target, which has a map of its own: colours are those of
+            both, so that the two can be compared.
         focus: Zoom to the sources and the target; False shows all places.
         basemap: Draw land, the lines between neighbouring sensors, coasts over cells and, where one
             is right for the whole map, a scale bar.
@@ -78,11 +81,14 @@ def plot_alignment_map(
             has no polygon, or the causes are not those of the target.
     """
     colors = get_theme(theme)
-    sources = prepare_alignment(
-        alignment, node=node, segment=segment, head=head, topk=topk, min_weight=min_weight
-    )
+    selected = {"segment": segment, "head": head, "topk": topk, "min_weight": min_weight}
+    sources = prepare_alignment(alignment, node=node, **selected)
+    other = None
+    if beside is not None:
+        other = prepare_alignment(beside, node=sources.attrs["node"], **selected)
     where, data = _locate(sources, dataset, zones)
-    places = _place_sources(sources, where)
+    limit = _heaviest(sources, other)
+    places = _place_sources(sources, where, limit)
     title, subtitle = _describe(sources, alignment)
     target = where.loc[[sources.attrs["node"]]]
     shown = pd.concat([places, target.reset_index()]) if focus else where.reset_index()
@@ -94,8 +100,8 @@ def plot_alignment_map(
     layers = [
         *ground.below,
         draw_outlines(where.reset_index(), colors),
-        _draw_lines(places, colors),
-        _draw_places(places, colors, step_minutes=sources.attrs["interval_minutes"]),
+        _draw_lines(places, limit, colors),
+        _draw_places(places, limit, colors, step_minutes=sources.attrs["interval_minutes"]),
         *ground.above,
         *lines,
         *_draw_target(target.reset_index(), colors),
@@ -117,7 +123,12 @@ def plot_alignment_map(
 
 
 def update_alignment_map(
-    figure: LiveFigure, sources: pd.DataFrame, alignment: xr.Dataset, *, dataset: xr.Dataset
+    figure: LiveFigure,
+    sources: pd.DataFrame,
+    alignment: xr.Dataset,
+    *,
+    dataset: xr.Dataset,
+    beside: pd.DataFrame | None = None,
 ) -> None:
     """Show other sources in a figure of `plot_alignment_map`; all else must be as it was drawn.
 
@@ -126,15 +137,17 @@ def update_alignment_map(
         sources: What `prepare_alignment` gives.
         alignment: The labelled alignment that they are from.
         dataset: The dataset behind it, with all their places.
+        beside: Sources of another alignment of the target.
     """
     where = prepare_places(dataset).set_index("node")
-    places = _place_sources(sources, where)
+    limit = _heaviest(sources, beside)
+    places = _place_sources(sources, where, limit)
     scale = time_unit(sources.attrs["interval_minutes"])[1]
     places = places.assign(lag=places["lag_minutes"] / scale)
     columns = {name: places[name].to_numpy() for name in places}
     for label in ("Lines", "Sources"):
         figure.fill(label, columns | {"color": columns["weight"]})
-        figure.scale(label, *_limits(places))
+        figure.scale(label, 0.0, limit)
     target = where.loc[[sources.attrs["node"]]].reset_index()
     for label in ("Target", "Target name"):
         figure.fill(label, {name: target[name].to_numpy() for name in target})
@@ -170,10 +183,17 @@ def _locate(
     return where.drop(columns=EDGES, errors="ignore"), data
 
 
-def _place_sources(sources: pd.DataFrame, where: pd.DataFrame) -> pd.DataFrame:
+def _heaviest(sources: pd.DataFrame, beside: pd.DataFrame | None) -> float:
+    """Give the largest weight of a place, in one alignment or two."""
+    shown = [sources] if beside is None else [sources, beside]
+    sums = [sum_by_place(each)["weight"] for each in shown if len(each)]
+    return max((float(each.max()) for each in sums), default=0.0) or 1.0
+
+
+def _place_sources(sources: pd.DataFrame, where: pd.DataFrame, limit: float) -> pd.DataFrame:
     """Give what is drawn of each place, from the lightest to the heaviest, which lies on top."""
     places = sum_by_place(sources).iloc[::-1].drop(columns=["longitude", "latitude"])
-    share = np.sqrt(places["weight"] / _limits(places)[1])
+    share = np.sqrt(places["weight"] / limit)
     target = where.loc[sources.attrs["node"]]
     return places.join(where, on="node").assign(
         x2=target["x"],
@@ -183,23 +203,21 @@ def _place_sources(sources: pd.DataFrame, where: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _limits(places: pd.DataFrame) -> tuple[float, float]:
-    return 0.0, (float(places["weight"].max()) if len(places) else 0.0) or 1.0
-
-
-def _draw_lines(places: pd.DataFrame, colors: Theme) -> hv.Segments:
+def _draw_lines(places: pd.DataFrame, limit: float, colors: Theme) -> hv.Segments:
     lines = hv.Segments(places, ["x", "y", "x2", "y2"], ["weight"], label="Lines")
     return options(
         lines,
         color="weight",
         cmap=color_scale(colors.weight),
-        clim=_limits(places),
+        clim=(0.0, limit),
         line_width=1.6,
         alpha=0.55,
     )
 
 
-def _draw_places(places: pd.DataFrame, colors: Theme, *, step_minutes: float) -> hv.Element:
+def _draw_places(
+    places: pd.DataFrame, limit: float, colors: Theme, *, step_minutes: float
+) -> hv.Element:
     unit, scale = time_unit(step_minutes)
     places = places.assign(lag=places["lag_minutes"] / scale)
     columns = ["weight", "percent", "size", "node", "name", "distance_km", "direction", "steps"]
@@ -208,7 +226,7 @@ def _draw_places(places: pd.DataFrame, colors: Theme, *, step_minutes: float) ->
         draw_places(places, columns, label="Sources"),
         color="weight",
         cmap=color_scale(colors.weight),
-        clim=_limits(places),
+        clim=(0.0, limit),
         colorbar=True,
         colorbar_opts={"width": 12, "padding": 9},
         line_color=colors.paper,

@@ -61,6 +61,7 @@ def measure_frame(
     *,
     places: pd.DataFrame | None = None,
     causes: pd.DataFrame | None = None,
+    beside: pd.DataFrame | None = None,
     focus: bool = True,
 ) -> CubeFrame:
     """Find the extent of a cube.
@@ -69,14 +70,16 @@ def measure_frame(
         sources: What `prepare_alignment` gives.
         places: What `prepare_places` gives for the dataset behind it.
         causes: The rows of these places that are on the line of true causes.
+        beside: Sources of another alignment, which are to fit, too.
         focus: Fit the sources, the target and its window rather than all places.
 
     Returns:
         The extent, with some room around it.
     """
     at = sources.attrs
-    longitude = np.append(sources["longitude"], at["longitude"]).astype(float)
-    latitude = np.append(sources["latitude"], at["latitude"]).astype(float)
+    near = sources if beside is None else pd.concat([sources, beside])
+    longitude = np.append(near["longitude"], at["longitude"]).astype(float)
+    latitude = np.append(near["latitude"], at["latitude"]).astype(float)
     if places is not None:
         near = places
         if focus and at["node"] in places["node"].to_numpy():

@@ -169,6 +169,8 @@ def finish(
         # Not `axiswise`, with which HoloViews would keep the ranges of the first frame.
         for layer in overlay:
             options(layer, framewise=True)
+        # The wheel scrolls the page; a tool of the figure zooms when it is chosen.
+        values.setdefault("active_tools", [])
     if is_map:
         values |= {"xlabel": "longitude", "ylabel": "latitude"}
     values.setdefault("legend_opts", {"orientation": "horizontal", "padding": 4, "spacing": 8})

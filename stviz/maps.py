@@ -19,11 +19,13 @@ from stviz.labels import (
     minutes_per_step,
 )
 from stviz.places import noun_of, prepare_places
-from stviz.prepare import prepare_forecast_map, value_limits
+from stviz.prepare import COMPARED, prepare_forecast_map, value_limits
 from stviz.theme import Theme, color_scale, get_theme
 
 __all__ = ["VARIABLE_TITLES", "plot_base_map", "plot_forecast_map"]
 
+MORE = {"change": "higher", "excess": "farther from what was measured"}
+DIVERGING = ("error", *COMPARED)
 VARIABLE_TITLES = {
     "forecast": "Forecast",
     "target": "Measured",
@@ -32,6 +34,7 @@ VARIABLE_TITLES = {
     "upper": "Upper bound of the forecast of",
     "width": "Width of the prediction band of",
     "change": "Change in forecast",
+    "excess": "Change in forecast error",
 }
 
 
@@ -62,14 +65,15 @@ def plot_forecast_map(
         time: Forecast origin; the last one when None.
         horizon: Horizon step, from 1.
         variable: "forecast", "target" (measured), "error" (forecast minus measured), "lower",
-            "upper" or "width" of the prediction band, or "change" (forecast minus `reference`).
+            "upper" or "width" of the prediction band, "change" (forecast minus `reference`), or
+            "excess" (size of the error minus that of `reference`).
         reference: Another forecast of the same places, times and steps, such as one of another
             model or without a switch.
         zones: Polygons of the places, for taxi zones `load_zones()`; a GeoDataFrame by node.
         selected: One or more places to ring and name.
         hidden: Places to cross out, such as those whose readings the model did not get.
         limits: Values at the ends of the colour scale; when None, the same for all times and
-            steps of the forecast, and symmetric around zero for errors and changes.
+            steps of the forecast, and symmetric around zero for errors and comparisons.
         basemap: Draw land, the lines between neighbouring sensors, coasts over cells and, where one
             is right for the whole map, a scale bar.
         tiles: URL template of map tiles, which needs the network; None stays offline.
@@ -87,7 +91,7 @@ def plot_forecast_map(
 
     Raises:
         ValueError: The time, horizon, variable, place or theme is not there, a place has no polygon
-            among the zones, or a change has no reference that fits.
+            among the zones, or a comparison has no reference that fits.
     """
     colors = get_theme(theme)
     frame = prepare_forecast_map(
@@ -95,7 +99,7 @@ def plot_forecast_map(
     )
     at = frame.attrs
     ground = draw_ground(forecast, frame, basemap=basemap, tiles=tiles, colors=colors)
-    stops = colors.error if variable in {"error", "change"} else colors.value
+    stops = colors.error if variable in DIVERGING else colors.value
     quantity = label_quantity(forecast)
     units = forecast.attrs.get("units", "")
     columns = ["value", "node", "name", "forecast", "target"]
@@ -134,10 +138,10 @@ def plot_forecast_map(
         subtitle += f"{DOT}red: forecast too high"
     if len(hidden):
         subtitle += f"{DOT}crossed: hidden from the model"
-    if variable == "change":
-        other = reference.attrs.get("model") if reference is not None else None
-        than = "as trained" if other == forecast.attrs.get("model") else f"by {other}"
-        subtitle += f"{DOT}red: higher than {than}"
+    if reference is not None and variable in COMPARED:
+        other, word = reference.attrs.get("model"), MORE[variable]
+        than = "as trained" if other == forecast.attrs.get("model") else f"that of {other}"
+        subtitle += f"{DOT}red: {word} than {than}"
     return finish(
         hv.Overlay(layers),
         title=mark_simulated(f"{VARIABLE_TITLES[variable]} {quantity}, {lead}", forecast),

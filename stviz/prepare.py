@@ -20,7 +20,8 @@ __all__ = [
     "value_limits",
 ]
 
-MAP_VARIABLES = ("forecast", "target", "error", "lower", "upper", "width", "change")
+MAP_VARIABLES = ("forecast", "target", "error", "lower", "upper", "width", "change", "excess")
+COMPARED = ("change", "excess")  # with another forecast
 
 
 def prepare_forecast_map(
@@ -39,8 +40,8 @@ def prepare_forecast_map(
         time: Forecast origin; the last one when None.
         horizon: Horizon step, from 1.
         variable: "forecast", "target" (what was measured), "error" (forecast minus target),
-            "lower" or "upper" (prediction band), "width" of the band, or "change" (forecast minus
-            the forecast of `reference`).
+            "lower" or "upper" (prediction band), "width" of the band, "change" (forecast minus the
+            forecast of `reference`), or "excess" (size of the error minus that of `reference`).
         reference: Another forecast of the same places, times and steps.
         zones: Polygons of the places, a GeoDataFrame by node, where they are zones.
 
@@ -52,7 +53,7 @@ def prepare_forecast_map(
 
     Raises:
         ValueError: The variable, time or horizon step is not there, a place has no polygon, or a
-            change has no reference that fits.
+            comparison has no reference that fits.
     """
     forecast = as_nodes(check_forecast(forecast))
     if variable not in MAP_VARIABLES:
@@ -69,9 +70,9 @@ def prepare_forecast_map(
         value = predicted - measured
     elif variable == "width":
         value = slab["upper"].values.astype(float) - slab["lower"].values
-    elif variable == "change":
+    elif variable in COMPARED:
         other = _fitting(reference, forecast).sel(time=origin, horizon=step)
-        value = predicted - other["forecast"].values
+        value = _compare(variable, predicted, other["forecast"].values, measured)
     else:
         value = slab[variable].values.astype(float)
     frame = prepare_places(slab, zones=zones)
@@ -87,6 +88,14 @@ def prepare_forecast_map(
     return frame
 
 
+def _compare(
+    variable: str, forecast: np.ndarray, reference: np.ndarray, target: np.ndarray
+) -> np.ndarray:
+    if variable == "change":
+        return forecast - reference.astype(float)
+    return np.abs(forecast - target) - np.abs(reference.astype(float) - target)
+
+
 def _fitting(reference: xr.Dataset | None, forecast: xr.Dataset) -> xr.Dataset:
     """Refuse a reference that a forecast cannot be compared with, place by place."""
     other = None if reference is None else as_nodes(check_forecast(reference))
@@ -94,8 +103,9 @@ def _fitting(reference: xr.Dataset | None, forecast: xr.Dataset) -> xr.Dataset:
         if other is None or not np.array_equal(other[name].values, forecast[name].values):
             given = "none" if other is None else f"one of another {name}"
             raise ValueError(
-                "A change needs a reference, a forecast of the same places, times and steps; got "
-                f"{given}. Pass reference=forecaster.forecast(...) of the same dataset and times."
+                "A comparison needs a reference, a forecast of the same places, times and steps; "
+                f"got {given}. Pass reference=forecaster.forecast(...) of the same dataset and "
+                "times."
             )
     return other
 
@@ -112,15 +122,15 @@ def value_limits(
 
     Returns:
         Low and high in the units of the forecast: the 1st and 99th percentile of the forecast and
-        what was measured; for errors and changes plus and minus the 99th percentile of their size;
+        what was measured; for errors and comparisons plus and minus the 99th percentile of their
+        size;
         for the width of the band from 0.
     """
-    if variable == "change":
-        other = _fitting(reference, as_nodes(forecast))
-        size = np.abs(
-            as_nodes(forecast)["forecast"].values.astype(float) - other["forecast"].values
-        )
-        largest = _percentile(size, 99) or 1.0
+    if variable in COMPARED:
+        nodes = as_nodes(forecast)
+        other = _fitting(reference, nodes)["forecast"].values
+        predicted, measured = (nodes[name].values.astype(float) for name in ("forecast", "target"))
+        largest = _percentile(np.abs(_compare(variable, predicted, other, measured)), 99) or 1.0
         return -largest, largest
     few = forecast.isel(time=slice(None, None, max(1, forecast.sizes["time"] // 24)))
     if variable == "error":

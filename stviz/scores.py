@@ -12,7 +12,7 @@ from stviz.labels import label_source, mark_simulated, time_unit
 from stviz.prepare import prepare_scores
 from stviz.theme import Theme, get_theme
 
-__all__ = ["plot_deletion", "plot_scores", "plot_training"]
+__all__ = ["line_and_dots", "plot_deletion", "plot_scores", "plot_training"]
 
 METRIC_NAMES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "acc": "ACC", "r2": "R2"}
 SHARES = ("acc", "r2")  # without a unit, and 1 at best
@@ -60,7 +60,7 @@ def plot_scores(
             low, high = line["value"] - line["spread"], line["value"] + line["spread"]
             band = hv.Area((line["lead"], low, high), "lead", ["low", "high"])
             layers.append(options(band, color=color, alpha=0.15, line_alpha=0.0))
-        layers += _line_and_dots(
+        layers += line_and_dots(
             line["lead"],
             line["value"],
             label=str(model),
@@ -131,7 +131,7 @@ def plot_deletion(
             spread = curve["spread"].sel(order=order).values.astype(float)
             band = hv.Area((number, error - spread, error + spread), along, ["low", "high"])
             layers.append(options(band, color=color, alpha=0.15, line_alpha=0.0))
-        layers += _line_and_dots(
+        layers += line_and_dots(
             number,
             error,
             label=str(order),
@@ -182,7 +182,7 @@ def plot_training(
     layers: list[hv.Element] = []
     names = {"train_loss": "training loss", "val_mae": "validation MAE"}
     for index, (column, label) in enumerate(names.items()):
-        layers += _line_and_dots(
+        layers += line_and_dots(
             frame["epoch"],
             frame[column],
             label=label,
@@ -220,7 +220,7 @@ def _credit(data: xr.Dataset) -> str:
     return label_source(data) if "source" in data.attrs else str(data.attrs.get("title", ""))
 
 
-def _line_and_dots(
+def line_and_dots(
     x: pd.Series | np.ndarray,
     y: pd.Series | np.ndarray,
     *,
@@ -230,6 +230,20 @@ def _line_and_dots(
     tips: list[tuple[str, str]],
     dash: str = "solid",
 ) -> list[hv.Element]:
+    """Draw a line, and dots that tell their values.
+
+    Args:
+        x: Where.
+        y: Values.
+        label: For legend and tips.
+        color: Of both.
+        width: Pixels of the line.
+        tips: What a dot tells, as Bokeh has it.
+        dash: Of the line.
+
+    Returns:
+        The line and the dots.
+    """
     line = hv.Curve((x, y), "x", "y", label=label)
     # Names go through the data: in the text of a tooltip they could be read as fields.
     dots = hv.Scatter({"x": x, "y": y, "name": [label] * len(x)}, "x", ["y", "name"], label=label)

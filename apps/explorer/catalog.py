@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["BUNDLED", "RunFolderInfo", "bundled_variants", "find_runs", "runs_root"]
+__all__ = ["BUNDLED", "PUBLISHED", "RunFolderInfo", "bundled_variants", "find_runs", "runs_root"]
 
 BUNDLED = "bundled"
+# Scores of finished runs and tables of them; there in a clone of the project.
+PUBLISHED = Path(__file__).parents[2] / "notebooks" / "results"
 
 
 class RunFolderInfo(NamedTuple):

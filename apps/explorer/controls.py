@@ -10,7 +10,8 @@ from bokeh.models import CustomJSTickFormatter
 from panel.viewable import Viewer
 
 from explorer.catalog import BUNDLED
-from explorer.evidence import Evidence, compare_scores
+from explorer.comparison import compare_scores
+from explorer.evidence import Evidence
 from explorer.keys import Keys
 from explorer.opened import open_forecaster
 from explorer.state import NEAR, ExplorerState

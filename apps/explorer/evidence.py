@@ -19,9 +19,8 @@ from sttrans_core.data.splits import Split, split_dataset
 from sttrans_core.evaluation.robustness import corrupt
 from sttrans_core.fitted import lags_of
 from sttrans_core.truth.hits import HitRate
-from stviz.labels import time_unit
 
-__all__ = ["Evidence", "compare_scores", "default_node", "load_evidence"]
+__all__ = ["Evidence", "default_node", "load_evidence"]
 
 # Beyond this many kept sources over all places, only the selected place is aligned.
 SOURCES_AT_ONCE = 40_000
@@ -33,7 +32,7 @@ class Evidence:
     """A forecast and what it is based on.
 
     Args:
-        request: What was asked for.
+        request: What is shown: step and switches are in the range of dataset and run.
         dataset: The readings.
         zones: Polygons of the places by id, where they are zones; else None.
         forecaster: The model; None where no run was chosen.
@@ -43,6 +42,7 @@ class Evidence:
         baselines: Simple forecasts of the same origin by name, over (time, horizon, node).
         hits: On simulated data, whether the alignments of this origin hold the true causes.
         part: `training`, `validation` or `test`: what the model knows of this moment.
+        asked: The request before that; None where it fitted.
     """
 
     request: Request
@@ -55,6 +55,13 @@ class Evidence:
     baselines: Mapping[str, xr.DataArray] = field(default_factory=dict)
     hits: HitRate | None = None
     part: str = ""
+    asked: Request | None = None
+
+    def answers(self, request: Request) -> bool:
+        """Say whether this is what a request asks for; a place that is there needs no other."""
+        if self.alignment is None or self.has_alignment(request.node):
+            request = request.at(self.request.node)
+        return request in (self.request, self.asked)
 
     @property
     def trained_topk(self) -> int:
@@ -130,9 +137,10 @@ def load_evidence(request: Request, previous: Evidence | None = None) -> Evidenc
     """
     dataset = open_dataset(request.dataset)
     forecaster = open_forecaster(request)
-    request = _fit(request, dataset, forecaster)
+    asked, request = request, _fit(request, dataset, forecaster)
     if forecaster is None:
-        return Evidence(request=request, dataset=dataset, zones=open_zones(request.dataset))
+        zones = open_zones(request.dataset)
+        return Evidence(request=request, asked=asked, dataset=dataset, zones=zones)
     time = dataset["time"].values[request.step]
     same = previous is not None and previous.forecaster is forecaster
     if same and previous.dataset is dataset and previous.request.step == request.step:
@@ -161,6 +169,7 @@ def load_evidence(request: Request, previous: Evidence | None = None) -> Evidenc
         baselines=baselines,
         hits=hits,
         part=_part(forecaster, dataset, request.step),
+        asked=asked,
     )
 
 
@@ -270,35 +279,3 @@ def _part(forecaster: Forecaster, dataset: xr.Dataset, step: int) -> str:
     if start < parts.train.stop:
         return "training"
     return "validation" if start < parts.validation.stop else "test"
-
-
-def compare_scores(forecaster: Forecaster, reference: Forecaster | None) -> pd.DataFrame | None:
-    """Put the test error of a run beside that of another, at a few lead times.
-
-    Args:
-        forecaster: The run.
-        reference: The run it is compared with, of the same dataset.
-
-    Returns:
-        Index: lead time as text ("15 min", "6 h"), and the mean; columns `mae` and
-        `last observed`, and, with a reference, `reference` and `difference` (positive: the run is
-        worse), in the units of the data. None where the run was not evaluated.
-    """
-    scores = forecaster.scores
-    if scores is None:
-        return None
-    columns = {"mae": scores["mae"].isel(model=0)}
-    if "last observed value" in scores["model"].values:
-        columns["last observed"] = scores["mae"].sel(model="last observed value")
-    other = reference.scores if reference is not None else None
-    if other is not None and other.sizes["horizon"] == scores.sizes["horizon"]:
-        columns["reference"] = other["mae"].isel(model=0)
-        columns["difference"] = columns["mae"] - columns["reference"]
-    frame = pd.DataFrame({name: values.values for name, values in columns.items()})
-    leads = scores["lead_minutes"].values
-    unit, minutes = time_unit(leads[0])
-    frame.index = [f"{lead / minutes:g} {unit}" for lead in leads]
-    steps = [i for i in (0, 2, 5, 11) if i < len(frame)] or [0]
-    shown = frame.iloc[steps]
-    mean = frame.mean().to_frame(f"mean of {len(frame)}").T
-    return pd.concat([shown, mean])

@@ -7,12 +7,32 @@ from typing import Any
 import holoviews as hv
 import panel as pn
 
-from stviz.figures import LiveFigure
+from stviz.figures import LiveFigure, options
 
-__all__ = ["Figure"]
+__all__ = ["Figure", "SharedZoom"]
 
 # Panes of one page would otherwise share axes that happen to have the same name.
 PANE = {"sizing_mode": "stretch_both", "margin": 0, "linked_axes": False}
+
+
+class SharedZoom:
+    """The ranges of several maps of the same places: where one is moved, all are."""
+
+    def __init__(self) -> None:
+        self._kind: Hashable = self
+        self._ranges: tuple[Any, Any] | None = None
+
+    def join(self, figure: Any, kind: Hashable) -> None:
+        """Give a figure the ranges of the others; the first of another kind gives its own.
+
+        Args:
+            figure: A Bokeh figure.
+            kind: Of the places that it shows.
+        """
+        if self._ranges is None or kind != self._kind:
+            self._kind, self._ranges = kind, (figure.x_range, figure.y_range)
+        elif figure.x_range is not self._ranges[0]:
+            figure.x_range, figure.y_range = self._ranges
 
 
 class Figure:
@@ -20,16 +40,19 @@ class Figure:
 
     Args:
         draw: Gives the overlay to show.
+        zoom: Ranges that it shares with others; None for its own.
         pane: Options of the pane.
     """
 
-    def __init__(self, draw: Callable[[], hv.Overlay], **pane: Any) -> None:
+    def __init__(
+        self, draw: Callable[[], hv.Overlay], *, zoom: SharedZoom | None = None, **pane: Any
+    ) -> None:
         self.pane = pn.pane.HoloViews(**{**PANE, **pane})
         # What is to be hidden at times: the pane itself would pass that on to the figure.
         self.place = pn.Column(
             self.pane, sizing_mode=self.pane.sizing_mode, margin=0, height=self.pane.height
         )
-        self._overlay = draw
+        self._overlay, self._zoom = draw, zoom
         self._changes = hv.streams.Counter()
         self._kind: Hashable = self
         self._drawn: tuple[object, ...] = (self,)
@@ -75,4 +98,8 @@ class Figure:
     def _listen(self) -> hv.Overlay:
         overlay = self._overlay()
         self._live = LiveFigure(overlay)
+        if self._zoom is not None:
+            zoom, kind = self._zoom, self._kind
+            before = overlay.opts.get("plot", backend="bokeh").kwargs.get("hooks", [])
+            options(overlay, hooks=[*before, lambda plot, _: zoom.join(plot.state, kind)])
         return overlay

@@ -19,6 +19,9 @@ class PlotlyFigure(JSComponent):
 
     object = param.Dict(None, doc="`data` and `layout`; None shows what was there before.")
     figure = param.String("", doc="What the browser draws: the figure as JSON.")
+    camera = param.String(
+        "", doc="Where the eye stands and what it looks at, three numbers each; empty: as drawn."
+    )
 
     _rename: ClassVar[dict[str, str | None]] = {"object": None}
     _stylesheets: ClassVar[list[str]] = [f"{CDN_DIST}css/models/plotly.css"]
@@ -45,10 +48,30 @@ class PlotlyFigure(JSComponent):
         await Plotly.react(place, data, {...layout, width, height}, {displaylogo: false})
         const plot = place._fullLayout?.scene?._scene?.glplot
         if (plot && plot !== scene) spare(scene = plot)
+        if (!place.listens) place.on("plotly_relayout", tell)
+        place.listens = true
+        turn()
+      }
+      const where = () => {
+        const {eye, center} = place._fullLayout.scene.camera
+        const numbers = [eye.x, eye.y, eye.z, center.x, center.y, center.z]
+        return numbers.map((number) => `${+number.toFixed(3)}`).join()
+      }
+      const tell = (changes) => {
+        if (Object.keys(changes).some((key) => key.startsWith("scene.camera"))) {
+          model.camera = where()
+        }
+      }
+      const turn = () => {
+        if (!place._fullLayout?.scene || !model.camera || model.camera === where()) return
+        const [x, y, z, a, b, c] = model.camera.split(",").map(Number)
+        const camera = {eye: {x, y, z}, center: {x: a, y: b, z: c}}
+        Plotly.relayout(place, {"scene.camera": camera})
       }
       const watcher = new ResizeObserver(draw)
       watcher.observe(place)
       model.on("figure", draw)
+      model.on("camera", turn)
       model.on("remove", () => {
         watcher.disconnect()
         Plotly.purge(place)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from explorer.catalog import BUNDLED
+
 __all__ = ["Request"]
 
 
@@ -49,6 +51,11 @@ class Request:
         """Give the same request with another place selected."""
         return replace(self, node=node)
 
-    def of(self, run: str, variant: str) -> Self:
+    @property
+    def name(self) -> str:
+        """The run in one word, as `of` takes it apart: `my-run` or `bundled/full`."""
+        return f"{self.run}/{self.variant}" if self.run == BUNDLED else self.run
+
+    def of(self, run: str, variant: str = "") -> Self:
         """Give the same request of another run."""
         return replace(self, run=run, variant=variant)

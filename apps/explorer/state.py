@@ -1,16 +1,17 @@
 """What is selected, and the evidence for it: parameters without any widget."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import param
 
 from explorer.catalog import BUNDLED, bundled_variants, find_runs, runs_root
+from explorer.request import Request
 
 if TYPE_CHECKING:  # the packages behind it take seconds to import: after the first paint
     from explorer.evidence import Evidence
-    from explorer.request import Request
 
 __all__ = ["LINKED", "ExplorerState", "describe"]
 
@@ -31,6 +32,10 @@ LINKED = {
     "delay": "delay",
     "damage": "damage",
     "map_variable": "map",
+    "picture": "picture",
+    "camera": "camera",
+    "page": "page",
+    "other": "with",
 }
 SWITCHES = ("topk", "window", "silent_heads", "hidden", "delay", "damage")
 UNSET = (None, "", "None")
@@ -48,6 +53,10 @@ DAMAGES = {
     "Sensors out": "outage",
     "Noise, 10 dB": "noise",
 }
+PAGES = ("Explore", "Compare", "Train", "About")
+PICTURES = ("Space-time cube", "On the map", "Distance", "Delay")
+# Where the eye stands and what it looks at, three numbers each.
+CAMERA = r"^$|^(-?\d{1,3}(\.\d{1,4})?(,(?!$)|$)){6}$"
 NEAR = 8  # places around the selected one that are hidden with it
 
 
@@ -111,8 +120,19 @@ class ExplorerState(param.Parameterized):
     map_variable = param.Selector(
         objects=MAP_VARIABLES, default="forecast", doc="What the map shows.", label="Map"
     )
+    picture = param.Selector(
+        objects=list(PICTURES), default=PICTURES[0], doc="How an alignment is shown."
+    )
+    camera = param.String(
+        "", regex=CAMERA, doc="From where the space-time cubes are seen; empty: from the south."
+    )
+    page = param.Selector(objects=list(PAGES), default=PAGES[0], doc="The page in sight.")
+    other = param.Selector(
+        objects=[""], default="", label="Compare with", doc="Another run of the same data."
+    )
     theme = param.Selector(objects=["light", "dark"], default="light", doc="Appearance.")
     evidence = param.Parameter(None, doc="What is shown now; None before the first update.")
+    compared = param.Parameter(None, doc="The same of the other run; None before a comparison.")
     problem = param.String("", doc="What went wrong and what to do; empty where nothing did.")
     notice = param.String("", doc="A word about the selection, for example a link that missed.")
 
@@ -136,7 +156,7 @@ class ExplorerState(param.Parameterized):
         }
         self.dataset_name = next(iter(names))
         self._choose("dataset_name", wanted.pop("dataset_name", None), complaints)
-        for name in ("run", "variant"):
+        for name in ("run", "variant", "other"):
             self._choose(name, wanted.pop(name, None), complaints)
         self._later = {name: wanted.pop(name) for name in AFTER_LOADING if name in wanted}
         for name, value in wanted.items():
@@ -184,15 +204,27 @@ class ExplorerState(param.Parameterized):
         self.param.variant.objects = variants
         if self.variant not in variants:
             self.variant = variants[0]
+        self._offer_others()
+
+    @param.depends("variant", watch=True)
+    def _offer_others(self) -> None:
+        bundled = {
+            f"{name}, bundled weights": f"{BUNDLED}/{name}"
+            for name in bundled_variants(self.dataset_name)
+        }
+        runs = bundled | dict(self.param.run.objects.items())
+        without = ("", BUNDLED, self.request().name)
+        others = {label: name for label, name in runs.items() if name not in without}
+        self.param.other.objects = others or {"no other run": ""}
+        if self.other not in others.values():
+            self.other = next(iter(others.values()), "")
 
     def variants_of_bundle(self) -> list[str]:
         """List the variants of the dataset that come with the package."""
         return bundled_variants(self.dataset_name)
 
-    def request(self) -> "Request":
+    def request(self) -> Request:
         """Give what forecast and alignment are to be computed for."""
-        from explorer.request import Request
-
         return Request(
             dataset=self.dataset_name,
             run=self.run,
@@ -207,6 +239,12 @@ class ExplorerState(param.Parameterized):
             damage=self.damage,
             node=self.node,
         )
+
+    def request_of_other(self) -> Request | None:
+        """Give what the other run is to be asked for; None where nothing is compared."""
+        if self.page != "Compare" or not self.other:
+            return None
+        return self.request().of(*self.other.split("/"))
 
     def switch_back(self) -> None:
         """Undo every live switch at once."""
@@ -231,23 +269,22 @@ class ExplorerState(param.Parameterized):
         self.hidden = [*self.hidden, *(place for place in places if place not in self.hidden)]
 
     def needs_update(self) -> bool:
-        """Say whether the evidence is of another request; a place that is there needs none."""
-        if self.evidence is None:
+        """Say whether what is shown is of another request than what is selected."""
+        shown, other = self.evidence, self.request_of_other()
+        if shown is None or not shown.answers(self.request()):
             return True
-        asked, shown = self.request(), self.evidence.request
-        if self.evidence.alignment is None or self.evidence.has_alignment(self.node):
-            asked = asked.at(shown.node)
-        return asked != shown
+        return other is not None and (self.compared is None or not self.compared.answers(other))
 
     def shows_another_dataset(self) -> bool:
         """Say whether what is shown is of another dataset than the chosen one."""
         return self.evidence is not None and self.evidence.request.dataset != self.dataset_name
 
-    def show(self, evidence: "Evidence") -> None:
+    def show(self, evidence: "Evidence", compared: "Evidence | None" = None) -> None:
         """Take new evidence and fit the ranges of the selection to it.
 
         Args:
             evidence: Computed for a request of this state.
+            compared: Likewise for the other run; None where nothing is compared.
         """
         from explorer.evidence import default_node
 
@@ -275,7 +312,7 @@ class ExplorerState(param.Parameterized):
             self.param.update(**changes)
             for name in AFTER_LOADING:
                 self._choose(name, self._later.pop(name, None), complaints)
-            self.evidence, self.problem = evidence, ""
+            self.param.update(evidence=evidence, compared=compared, problem="")
         if complaints:
             self.notice = " ".join([self.notice, *complaints]).strip()
 
@@ -287,30 +324,45 @@ class ExplorerState(param.Parameterized):
             for name in ("run", "variant", "step", "topk", "damage"):
                 setattr(self, name, getattr(shown, name))
             self.param.update(**_switches(shown))
+            if self.page == "Compare" and self.compared is None:
+                self.page = PAGES[0]
+            elif self.compared is not None:
+                self.other = self.compared.request.name
 
-    def compute(self) -> "Evidence":
-        """Compute the evidence for the present request, without changing anything.
+    def compute(self) -> "tuple[Evidence, Evidence | None]":
+        """Compute what is to be shown, without changing anything.
+
+        Returns:
+            The evidence for the present request, and that of the other run where one is compared.
 
         Raises:
-            ValueError: The run or data cannot be read, or do not fit.
+            ValueError: A run or data cannot be read, or do not fit.
             FileNotFoundError: The data is not on this machine.
         """
         from explorer.evidence import load_evidence
 
-        return load_evidence(self.request(), self.evidence)
+        evidence, asked, other = self.evidence, self.request(), self.request_of_other()
+        if evidence is None or not evidence.answers(asked):
+            evidence = load_evidence(asked, evidence)
+        if other is None:
+            return evidence, None
+        compared, other = self.compared, replace(other, step=evidence.request.step)
+        if compared is None or not compared.answers(other):
+            compared = load_evidence(other, compared)
+        return evidence, compared
 
     def update(self) -> None:
         """Compute and show the evidence; a problem becomes a message and keeps what was shown."""
         try:
-            evidence = self.compute()
+            found = self.compute()
         except (ValueError, OSError, RuntimeError, KeyError) as error:
             self.problem = describe(error)
             self.go_back()
             return
-        self.show(evidence)
+        self.show(*found)
 
 
-def _switches(request: "Request") -> dict[str, Any]:
+def _switches(request: Request) -> dict[str, Any]:
     """Give those switches of a request whose ranges depend on what is shown."""
     return {
         "window": request.window,

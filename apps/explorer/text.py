@@ -83,7 +83,7 @@ def sources_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
     cells = "".join(f"<th title='{words}'>{head}</th>" for head, words in heads.items())
     body = "".join(rows) or '<tr><td colspan="9">No source has that much weight.</td></tr>'
     return (
-        f"{_style(colors)}<div class='frame'><table><thead><tr>{cells}</tr></thead>"
+        f"{table_style(colors)}<div class='frame'><table><thead><tr>{cells}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -228,8 +228,8 @@ def comparison_html(
     head = "".join(f"<th class='num'>{label.replace('_', '_<wbr>')}</th>" for label in labels)
     units = escape(str(attrs.attrs.get("units", "")))
     return (
-        f"{_style(colors)}<table class='scores'><thead><tr><th>MAE, {units}</th>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>"
+        f"{table_style(colors)}<table class='scores'>"
+        f"<thead><tr><th>MAE, {units}</th>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 
 
@@ -243,7 +243,7 @@ def _score_cell(name: str, value: float, colors: Theme) -> str:
     return f"<td class='num' style='color:{color};font-weight:600'>{value:+.2f}</td>"
 
 
-def _style(colors: Theme) -> str:
+def table_style(colors: Theme) -> str:
     return f"""<style>
     .frame {{ height: 100%; overflow: auto; }}
     table {{ border-collapse: collapse; width: 100%; font-size: 12px; color: {colors.text}; }}

@@ -1,10 +1,9 @@
-"""The views of the evidence: map, series, space-time cube, table.
+"""The views of the evidence: map, series, errors. Those of alignments are in `alignment_views`.
 
 Each keeps one figure alive and changes it in place: a page that takes in new figures holds on to
 the old ones, for at least half a minute after the last message.
 """
 
-from functools import partial
 from typing import Any
 
 import holoviews as hv
@@ -13,37 +12,25 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 import param
+import xarray as xr
 from panel.viewable import Viewer
 
 from explorer.evidence import Evidence
-from explorer.figure import Figure
-from explorer.plotly_figure import PlotlyFigure
+from explorer.figure import Figure, SharedZoom
 from explorer.state import ExplorerState
-from explorer.text import empty_html, sources_html, trust_html
+from explorer.text import empty_html
 from stviz import (
     node_at,
-    plot_alignment_map,
-    plot_alignment_profile,
     plot_forecast_map,
     plot_scores,
     plot_series,
-    prepare_alignment,
 )
-from stviz.alignment_cube import describe_cube
-from stviz.alignment_map import update_alignment_map
 from stviz.places import LABELS
 from stviz.prepare import value_limits
 from stviz.series import update_series
 from stviz.theme import get_theme
 
-__all__ = [
-    "AlignmentView",
-    "MapView",
-    "ScoresView",
-    "SeriesView",
-    "SourcesView",
-    "select",
-]
+__all__ = ["FILL", "SMALL", "MapView", "ScoresView", "SeriesView", "View", "color_limits", "select"]
 
 SMALL = {
     "size": "small",
@@ -59,36 +46,58 @@ SMALL = {
 }
 # The legend of the series has one line.
 SHORT = {"last observed value": "last observed", "historical average": "hist. average"}
-CUBED, MAPPED = "Space-time cube", "On the map"
-PROFILES = {"Distance": "distance", "Delay": "delay"}
 FILL = {"width": None, "height": None}
-# The height that the legend is placed for; the browser fits the cube to its card.
-CUBE = {"width": None, "height": 340}
 
 
-class _View(Viewer):
+class View(Viewer):
     """A view of the state that redraws when one of `watches` changes.
 
     Args:
         state: The selection and its evidence.
+        of: Whose evidence: `evidence`, or `compared` for that of the other run.
+        page: Where the view is: nothing is drawn while another page is in sight.
+        zoom: Ranges that the maps of a comparison share; None for its own.
     """
 
     state = param.ClassSelector(class_=ExplorerState, doc="The selection and its evidence.")
-    watches = ("evidence", "node", "theme")
+    watches = ("node", "theme")
     tools: tuple[pn.viewable.Viewable, ...] = ()
 
-    def __init__(self, state: ExplorerState, **params: Any) -> None:
+    def __init__(
+        self,
+        state: ExplorerState,
+        *,
+        of: str = "evidence",
+        page: str = "Explore",
+        zoom: SharedZoom | None = None,
+        **params: Any,
+    ) -> None:
         super().__init__(state=state, **params)
+        self.of, self.page, self.zoom = of, page, zoom
+        self._is_stale = True
         self.empty = pn.pane.HTML("", sizing_mode="stretch_both", margin=0, visible=False)
         self._build()
 
     def start(self) -> None:
         """Draw for the first time, and from then on at every change."""
-        self.state.param.watch(self.refresh, list(self.watches))
+        self.state.param.watch(self.refresh, ["evidence", "compared", *self.watches])
+        self.state.param.watch(self._catch_up, "page")
         self.refresh()
+
+    def _catch_up(self, *_events: param.parameterized.Event) -> None:
+        if self._is_stale:
+            self.refresh()
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What is shown here."""
+        return getattr(self.state, self.of)
 
     def refresh(self, *_events: param.parameterized.Event) -> None:
         """Show the evidence, or say why there is none."""
+        self._is_stale = self.state.page != self.page
+        if self._is_stale:
+            return
         missing = self._missing()
         self.empty.visible, self.filled.visible = missing is not None, missing is None
         if missing is None:
@@ -98,7 +107,12 @@ class _View(Viewer):
 
     def _missing(self) -> tuple[str, str] | None:
         """Say what is missing, as a title and what to do; None where nothing is."""
-        evidence = self.state.evidence
+        evidence = self.evidence
+        if evidence is None and self.of == "compared" and not self.state.other:
+            return (
+                f"No other run of {self.state.dataset_name}",
+                "Train another variant or seed under 'Train', or choose another data set.",
+            )
         if evidence is None and self.state.problem:
             return "Nothing to show", "See the message above, then choose another run or data set."
         if evidence is None:
@@ -110,14 +124,15 @@ class _View(Viewer):
             )
         return None
 
-    def _selected(self) -> dict[str, Any]:
-        """Give the selection as the drawings take it."""
-        state = self.state
+    def _selected(self, evidence: Evidence | None = None) -> dict[str, Any]:
+        """Give the selection as the drawings take it, of this evidence or of another one."""
+        state, evidence = self.state, evidence or self.evidence
+        # Another run may have fewer heads or blocks of lead times.
         head = None if state.head == "mean" else int(state.head)
         return {
             "node": state.node,
-            "segment": state.segment,
-            "head": head,
+            "segment": min(state.segment, evidence.num_segments),
+            "head": None if head is None or head >= evidence.num_heads else head,
             "min_weight": state.min_weight,
         }
 
@@ -125,22 +140,39 @@ class _View(Viewer):
         return pn.Column(*self.tools, self.filled, self.empty, sizing_mode="stretch_both", margin=0)
 
 
-class MapView(_View):
+class MapView(View):
     """The sensor map; a tap selects the nearest place."""
 
-    watches = ("evidence", "node", "theme", "segment", "map_variable")
+    watches = ("node", "theme", "segment", "map_variable")
 
     def _build(self) -> None:
         self.tools = (
             pmui.RadioButtonGroup.from_param(self.state.param.map_variable, label="", **SMALL),
         )
-        self.figure = Figure(self._overlay)
+        self.figure = Figure(self._overlay, zoom=self.zoom)
         self.filled = self.figure.place
         self._places = pd.DataFrame()
 
+    @property
+    def variable(self) -> str:
+        """What is drawn, as for `plot_forecast_map`."""
+        return self.state.map_variable
+
+    @property
+    def reference(self) -> xr.Dataset:
+        """What a change is a change from."""
+        return self.evidence.as_trained
+
+    def _limits(self) -> tuple[float, float]:
+        """Give the ends of the colour scale, the same for both runs that are compared."""
+        state = self.state
+        shown = [state.evidence, state.compared] if self.page == "Compare" else [self.evidence]
+        ends = [color_limits(each, self.variable) for each in shown if each is not None]
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
     def _draw(self) -> None:
-        state, evidence = self.state, self.state.evidence
-        drawn = (evidence.forecast, state.segment, state.map_variable, state.theme)
+        state, evidence = self.state, self.evidence
+        drawn = (evidence.forecast, self.reference, state.segment, self.variable, state.theme)
         live = None if evidence.zones is not None else self.figure.as_drawn(*drawn)
         if live:  # outlines of zones are too much to be filled in anew
             here = self._places[self._places["node"] == state.node]
@@ -153,14 +185,14 @@ class MapView(_View):
     def _overlay(self) -> hv.Overlay:
         state = self.state
         overlay = plot_forecast_map(
-            state.evidence.forecast,
-            limits=color_limits(state.evidence, state.map_variable),
-            horizon=state.evidence.last_step(state.segment),
-            variable=state.map_variable,
-            reference=state.evidence.as_trained,
-            zones=state.evidence.zones,
+            self.evidence.forecast,
+            limits=self._limits(),
+            horizon=self.evidence.last_step(min(state.segment, self.evidence.num_segments)),
+            variable=self.variable,
+            reference=self.reference,
+            zones=self.evidence.zones,
             selected=state.node,
-            hidden=state.evidence.request.hidden,
+            hidden=self.evidence.request.hidden,
             on_tap=self._on_tap,
             theme=state.theme,
             **FILL,
@@ -207,128 +239,46 @@ def color_limits(evidence: Evidence, variable: str) -> tuple[float, float]:
     return (0.0, span) if variable == "width" else (float(low), float(low) + span)
 
 
-class SeriesView(_View):
+class SeriesView(View):
     """What was measured and forecast at the selected place."""
 
     def _build(self) -> None:
         self.figure = Figure(self._overlay)
         self.filled = self.figure.place
 
-    def _content(self) -> dict[str, Any]:
-        evidence = self.state.evidence
+    def _others(self) -> dict[str, xr.Dataset | xr.DataArray]:
+        """Give the forecasts that are drawn beside this one, by name."""
+        evidence = self.evidence
         as_trained = {"as trained": evidence.as_trained} if evidence.request.is_switched else {}
+        return {
+            SHORT.get(name, name): each for name, each in evidence.baselines.items()
+        } | as_trained
+
+    def _content(self) -> dict[str, Any]:
+        evidence = self.evidence
         return {
             "forecast": evidence.forecast,
             "node": self.state.node,
             "dataset": evidence.dataset,
-            "baselines": {SHORT.get(k, k): v for k, v in evidence.baselines.items()} | as_trained,
+            "baselines": self._others(),
         }
 
     def _draw(self) -> None:
-        drawn = (self.state.evidence.forecast, self.state.theme)
+        others = self._others()
+        drawn = (self.evidence.forecast, *others.values(), self.state.theme)
         if live := self.figure.as_drawn(*drawn):
             update_series(live, **self._content())
         else:
-            self.figure.draw(*drawn, kind=self.state.evidence.request.is_switched)
+            self.figure.draw(*drawn, kind=tuple(others))
 
     def _overlay(self) -> hv.Overlay:
         return plot_series(**self._content(), theme=self.state.theme, **FILL)
 
 
-class _AlignmentViewBase(_View):
-    watches = ("evidence", "node", "theme", "segment", "head", "min_weight")
-
-    def _missing(self) -> tuple[str, str] | None:
-        evidence = self.state.evidence
-        if (found := super()._missing()) is not None:
-            return found
-        if evidence.alignment is None:
-            return (
-                f"'{evidence.request.variant}' has no alignment",
-                "It was trained without looking at other places. Its forecast is on the left; "  # noqa: ISC004
-                "choose another variant to see sources.",
-            )
-        if not evidence.has_alignment(self.state.node):
-            return "Aligning", "The sources of this place are being computed."
-        return None
-
-
-class AlignmentView(_AlignmentViewBase):
-    """Where and when the forecast looked: the cube and the map, with the line on trust."""
-
-    def _build(self) -> None:
-        self.kind = pmui.RadioButtonGroup(options=[CUBED, MAPPED, *PROFILES], **SMALL)
-        self.kind.value = CUBED
-        self.kind.param.watch(self.refresh, "value")
-        self.tools = (self.kind,)
-        self.cube = PlotlyFigure(sizing_mode="stretch_both", margin=0)
-        self.map = Figure(self._overlay)
-        self.profiles = {kind: Figure(partial(self._profile, by)) for kind, by in PROFILES.items()}
-        self.trust = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10, 4, 10))
-        self.filled = pn.Column(
-            self.cube, self.map.place, *(each.place for each in self.profiles.values()), self.trust,
-            sizing_mode="stretch_both", margin=0,
-        )  # fmt: skip
-
-    def _draw(self) -> None:
-        state, evidence = self.state, self.state.evidence
-        kind = self.kind.value
-        self.cube.visible, self.map.place.visible = kind == CUBED, kind == MAPPED
-        many = evidence.alignment.sizes["query_node"] > 1
-        for name, profile in self.profiles.items():
-            profile.place.visible = kind == name
-            if kind == name or profile.is_out_of(state.theme):
-                profile.draw(state.theme, kind=(evidence.num_heads, many))
-        sources = prepare_alignment(evidence.alignment, **self._selected())
-        if kind == CUBED:
-            self.cube.object = describe_cube(
-                sources, evidence.alignment, dataset=evidence.dataset, zones=evidence.zones,
-                theme=state.theme, **CUBE,
-            )  # fmt: skip
-        elif kind == MAPPED:
-            drawn = (evidence.dataset, state.theme)
-            live = None if evidence.zones is not None else self.map.as_drawn(*drawn)
-            if live:
-                update_alignment_map(live, sources, evidence.alignment, dataset=evidence.dataset)
-            else:
-                self.map.draw(*drawn, kind=evidence.request.dataset)
-        self.trust.object = trust_html(evidence, sources, get_theme(state.theme))
-
-    def _profile(self, by: str) -> hv.Overlay:
-        state = self.state
-        return plot_alignment_profile(
-            state.evidence.alignment, by=by, node=state.node, segment=state.segment,
-            theme=state.theme, **FILL,
-        )  # fmt: skip
-
-    def _overlay(self) -> hv.Overlay:
-        state, evidence = self.state, self.state.evidence
-        return plot_alignment_map(
-            evidence.alignment,
-            **self._selected(),
-            dataset=evidence.dataset,
-            zones=evidence.zones,
-            theme=state.theme,
-            **FILL,
-        )
-
-
-class SourcesView(_AlignmentViewBase):
-    """The Top-k as a table."""
-
-    def _build(self) -> None:
-        self.filled = pn.pane.HTML("", sizing_mode="stretch_both", margin=0)
-
-    def _draw(self) -> None:
-        self.filled.object = sources_html(
-            self.state.evidence, self._selected(), get_theme(self.state.theme)
-        )
-
-
-class ScoresView(_View):
+class ScoresView(View):
     """Test error of the run by lead time, beside the baselines."""
 
-    watches = ("evidence", "theme")
+    watches = ("theme",)
 
     def _build(self) -> None:
         self.figure = Figure(self._overlay)
@@ -337,11 +287,11 @@ class ScoresView(_View):
     def _missing(self) -> tuple[str, str] | None:
         if (found := super()._missing()) is not None:
             return found
-        if self.state.evidence.forecaster.scores is None:
+        if self.evidence.forecaster.scores is None:
             return (
                 "This run was not scored",
                 "Run: python -m sttrans_core evaluate --write --run-dir "  # noqa: ISC004
-                f"{self.state.evidence.forecaster.run_dir}",
+                f"{self.evidence.forecaster.run_dir}",
             )
         return None
 
@@ -349,5 +299,5 @@ class ScoresView(_View):
         self.figure.draw()
 
     def _overlay(self) -> hv.Overlay:
-        scores = self.state.evidence.forecaster.scores
+        scores = self.evidence.forecaster.scores
         return plot_scores(scores, theme=self.state.theme, **FILL)

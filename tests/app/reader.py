@@ -9,7 +9,11 @@ import pytest
 from playwright.sync_api import Page
 
 PATIENCE = 120  # seconds, on a busy machine
-PAGES = {"Explore": "Band width", "Train": "Epochs at most"}  # what can be read on each
+PAGES = {
+    "Explore": "Band width",
+    "Compare": "B minus A",
+    "Train": "Epochs at most",
+}  # what can be read on each
 
 # Where the sensors of the map are on the screen, by id.
 SENSORS = """() => {
@@ -70,7 +74,7 @@ class Explorer:
 
     def open(self, query: str = "") -> "Explorer":
         self.page.goto(self.url + query)
-        self.page.locator(".js-plotly-plot canvas").first.wait_for()
+        self.page.locator(".js-plotly-plot canvas").locator("visible=true").first.wait_for()
         return self
 
     def home(self) -> "Explorer":
@@ -87,7 +91,7 @@ class Explorer:
         return self
 
     def cube(self, what: str = "e => e.layout.title.text") -> Any:
-        return self.page.locator(".js-plotly-plot").evaluate(what)
+        return self.page.locator(".js-plotly-plot").first.evaluate(what)
 
     def until(self, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE

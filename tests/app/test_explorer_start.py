@@ -10,9 +10,10 @@ from pathlib import Path
 import param
 import pytest
 from attention_explorer import Explorer
+from explorer.alignment_views import AlignmentView
 from explorer.controls import Controls
 from explorer.state import ExplorerState
-from explorer.views import AlignmentView, MapView
+from explorer.views import MapView
 from explorer_runs import opened, train_runs
 
 APPS = Path(__file__).parents[2] / "apps"
@@ -106,7 +107,7 @@ def test_training_and_about_are_built_when_they_are_asked_for(runs):
         return lambda page: page.choice.param.update(value=name)
 
     explorer = started(ExplorerState(root=runs), turn("Train"), turn("About"), turn("Train"))
-    assert [len(page) for page in explorer.pages.values()] == [5, 1, 1]
+    assert [len(page) for page in explorer.pages.values()] == [1, 0, 1, 1]
     assert [name for name, page in explorer.pages.items() if page.visible] == ["Train"]
 
 

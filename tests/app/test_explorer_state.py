@@ -10,8 +10,8 @@ import holoviews as hv
 import numpy as np
 import pytest
 from explorer.catalog import find_runs, runs_root
+from explorer.comparison import compare_scores
 from explorer.controls import Controls, _segment_labels
-from explorer.evidence import compare_scores
 from explorer.opened import dataset_names, forget, open_dataset
 from explorer.state import ExplorerState
 from explorer.text import comparison_html, effect_html, sources_html, trust_html

@@ -70,7 +70,7 @@ def test_a_change_is_against_another_forecast(forecast):
         (other.isel(node=slice(1, None)), "got one of another node"),
         (other.isel(horizon=slice(4)), "got one of another horizon"),
     ):
-        with pytest.raises(ValueError, match=f"A change needs a reference, .*; {given}"):
+        with pytest.raises(ValueError, match=f"A comparison needs a reference, .*; {given}"):
             prepare_forecast_map(forecast, variable="change", reference=reference)
 
 
