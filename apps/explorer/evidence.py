@@ -5,6 +5,7 @@ Nothing here knows a widget.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from sttrans_core.baselines import HistoricalAverage, LastObserved
 from sttrans_core.data.splits import Split, split_dataset
 from sttrans_core.evaluation.robustness import corrupt
 from sttrans_core.fitted import lags_of
+from sttrans_core.origins import spread_origins
 from sttrans_core.truth.hits import HitRate
 
-__all__ = ["Evidence", "default_node", "load_evidence"]
+__all__ = ["Evidence", "default_node", "load_evidence", "sample_test_part"]
 
 # Beyond this many kept sources over all places, only the selected place is aligned.
 SOURCES_AT_ONCE = 40_000
+SAMPLED = 96  # moments of the test part: a few seconds' work
 MOST_SOURCES = 4_000  # of a place, for dense attention while one waits
 
 
@@ -147,7 +150,7 @@ def load_evidence(request: Request, previous: Evidence | None = None) -> Evidenc
         as_trained, baselines = previous.as_trained, previous.baselines
     else:
         as_trained = forecaster.forecast(dataset, [time])
-        baselines = _baselines(request.dataset, forecaster, as_trained, request.step)
+        baselines = _baselines(request.dataset, forecaster, as_trained, np.array([request.step]))
     forecast, seen = as_trained, dataset
     if request.is_switched:
         seen = _damage(dataset, forecaster, request) if request.damage else dataset
@@ -249,15 +252,15 @@ def _align(
 
 
 def _baselines(
-    name: str, forecaster: Forecaster, forecast: xr.Dataset, step: int
+    name: str, forecaster: Forecaster, forecast: xr.Dataset, steps: np.ndarray
 ) -> dict[str, xr.DataArray]:
-    """Forecast the same origin by the last observed reading and by the historical average."""
+    """Forecast the same origins by the last observed reading and by the historical average."""
     parts = _parts(forecaster, open_dataset(name))
     num_train_steps = len(parts.train) + forecaster.config.data.history_steps - 1
     found = {}
     for kind in (LastObserved, HistoricalAverage):
         fitted = fit_baseline(kind, name, num_train_steps)
-        values = fitted.predict(np.array([step]), horizon_steps=forecast.sizes["horizon"])
+        values = fitted.predict(steps, horizon_steps=forecast.sizes["horizon"])
         found[kind.label] = forecast["forecast"].copy(data=values.astype(np.float32))
     return found
 
@@ -279,3 +282,25 @@ def _part(forecaster: Forecaster, dataset: xr.Dataset, step: int) -> str:
     if start < parts.train.stop:
         return "training"
     return "validation" if start < parts.validation.stop else "test"
+
+
+@lru_cache(maxsize=4)
+def sample_test_part(
+    name: str, forecaster: Forecaster
+) -> tuple[xr.Dataset, dict[str, xr.DataArray]]:
+    """Forecast moments all over the test part, to see when and where a run errs.
+
+    Args:
+        name: The dataset.
+        forecaster: The model; nothing is switched.
+
+    Returns:
+        The forecast of at most `SAMPLED` moments, and baselines of the same.
+    """
+    dataset = open_dataset(name)
+    times = spread_origins(dataset, forecaster.config.data, num_origins=SAMPLED)
+    forecast = forecaster.forecast(dataset, times)
+    if "corridor" in dataset.coords:
+        forecast = forecast.assign_coords(corridor=dataset["corridor"])
+    steps = np.searchsorted(dataset["time"].values, times)
+    return forecast, _baselines(name, forecaster, forecast, steps)

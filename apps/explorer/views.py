@@ -4,6 +4,7 @@ Each keeps one figure alive and changes it in place: a page that takes in new fi
 the old ones, for at least half a minute after the last message.
 """
 
+import asyncio
 from typing import Any
 
 import holoviews as hv
@@ -15,15 +16,17 @@ import param
 import xarray as xr
 from panel.viewable import Viewer
 
-from explorer.evidence import Evidence
+from explorer.evidence import Evidence, sample_test_part
 from explorer.figure import Figure, SharedZoom
 from explorer.state import ExplorerState
 from explorer.text import empty_html
 from stviz import (
     node_at,
+    plot_errors,
     plot_forecast_map,
     plot_scores,
     plot_series,
+    prepare_errors,
 )
 from stviz.places import LABELS
 from stviz.prepare import value_limits
@@ -46,6 +49,7 @@ SMALL = {
 }
 # The legend of the series has one line.
 SHORT = {"last observed value": "last observed", "historical average": "hist. average"}
+ERRORS = {"By lead time": "lead", "By hour": "hour", "By region": "region"}
 FILL = {"width": None, "height": None}
 
 
@@ -276,28 +280,66 @@ class SeriesView(View):
 
 
 class ScoresView(View):
-    """Test error of the run by lead time, beside the baselines."""
+    """Test error of the run, beside the baselines: by lead time, by hour, by region."""
 
     watches = ("theme",)
 
     def _build(self) -> None:
+        self.kind = pmui.RadioButtonGroup(options=ERRORS, value="lead", **SMALL)
+        self.kind.param.watch(self.refresh, "value")
+        self.tools = (self.kind,)
         self.figure = Figure(self._overlay)
         self.filled = self.figure.place
+        self._sampled: Any = None  # the run that was last asked for its errors
+        self._sample: dict[str, Any] | str = ""  # what `plot_errors` takes, or why there is none
 
     def _missing(self) -> tuple[str, str] | None:
         if (found := super()._missing()) is not None:
             return found
-        if self.evidence.forecaster.scores is None:
+        evidence, by = self.evidence, self.kind.value
+        if by == "lead" and evidence.forecaster.scores is None:
             return (
                 "This run was not scored",
                 "Run: python -m sttrans_core evaluate --write --run-dir "  # noqa: ISC004
-                f"{self.evidence.forecaster.run_dir}",
+                f"{evidence.forecaster.run_dir}",
             )
+        return None if by == "lead" else self._missing_groups()
+
+    def _missing_groups(self) -> tuple[str, str] | None:
+        """Say why there are no errors by hour or region; have moments forecast if none are yet."""
+        forecaster = self.evidence.forecaster
+        if self._sampled is not forecaster:
+            self._sampled, self._sample = forecaster, ""
+            pn.state.execute(self._take_sample)
+        if not self._sample:
+            return "Forecasting", "Moments all over the test part are being forecast."
+        if isinstance(self._sample, str):
+            return "No such errors", self._sample
+        try:
+            prepare_errors(**self._sample, by=self.kind.value)
+        except ValueError as error:
+            return "No such errors", str(error)
         return None
 
+    async def _take_sample(self) -> None:
+        evidence = self.evidence
+        try:
+            forecast, baselines = await asyncio.to_thread(
+                sample_test_part, evidence.request.dataset, evidence.forecaster
+            )
+        except (ValueError, OSError, RuntimeError) as error:
+            sample: dict[str, Any] | str = str(error)
+        else:
+            sample = {"forecast": forecast, "baselines": baselines, "zones": evidence.zones}
+        if self._sampled is evidence.forecaster:
+            self._sample = sample
+            self.refresh()
+
     def _draw(self) -> None:
-        self.figure.draw()
+        self.figure.draw(kind=(self.kind.value, self.evidence.request.dataset))
 
     def _overlay(self) -> hv.Overlay:
-        scores = self.evidence.forecaster.scores
-        return plot_scores(scores, theme=self.state.theme, **FILL)
+        by, theme = self.kind.value, self.state.theme
+        if by == "lead":
+            return plot_scores(self.evidence.forecaster.scores, theme=theme, **FILL)
+        return plot_errors(**self._sample, by=by, theme=theme, **FILL)
