@@ -1,5 +1,6 @@
-"""The training panel: choose, start, watch, cancel and resume a training in another process."""
+"""The training page: ask for trainings, see how all of them stand, watch, cancel, resume, open."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from html import escape
@@ -13,34 +14,44 @@ from panel.viewable import Viewer
 
 from explorer.catalog import find_runs
 from explorer.figure import Figure
-from explorer.jobs import JobError, JobStatus, TrainingJobs
-from explorer.opened import dataset_names
+from explorer.jobs import JobStatus, TrainingJobs
 from explorer.state import ExplorerState
-from sttrans_core import PRESETS, VARIANTS, ConfigError, ExperimentConfig, list_datasets
+from explorer.training_form import TrainingForm
+from sttrans_core import list_datasets
+from sttrans_core.experiments.sweep import check_scheduler
 from stviz import plot_training
 from stviz.theme import get_theme
 
 __all__ = ["TrainingPanel"]
 
-FIELD = {"sizing_mode": "stretch_width", "margin": (6, 10), "size": "small"}
-NONE = {"none yet": ""}
 CURVE_SECONDS = 2.0  # between two pictures of the curve of a running training
-COLORS = {"finished": "success", "failed": "error", "stopped": "warning"}
+LOOKS = {  # icon and colour by state
+    "queued": ("schedule", "disabled"),
+    "starting": ("hourglass_empty", "primary"),
+    "running": ("trending_down", "primary"),
+    "scoring": ("straighten", "primary"),
+    "stopping": ("hourglass_empty", "warning"),
+    "stopped": ("pause_circle", "warning"),
+    "finished": ("check_circle", "success"),
+    "failed": ("error", "error"),
+}
+MIDDLE_DOT = " \N{MIDDLE DOT} "
 
 
 class TrainingPanel(Viewer):
-    """Trains a variant while the page stays usable.
+    """Trains variants while the page stays usable.
 
     Args:
         state: The selection; its folder of runs is where trainings go.
-        on_open: Called with the name of a finished run that is to be shown.
-        every: Milliseconds between two looks at the running trainings.
+        on_open: Called with the name of a trained run that is to be shown.
+        every: Milliseconds between two looks at the trainings.
         shown: Whether the panel can be seen, or a parameter that says so: nothing is sent
             meanwhile.
     """
 
     state = param.ClassSelector(class_=ExplorerState, doc="The selection and its evidence.")
     shown = param.Boolean(True, allow_refs=True, doc="Whether the panel can be seen.")
+    chosen = param.String("", doc="The run whose curve and log are shown.")
 
     def __init__(
         self,
@@ -52,60 +63,29 @@ class TrainingPanel(Viewer):
     ) -> None:
         super().__init__(state=state, **params)
         self.jobs, self.on_open = TrainingJobs(state.root), on_open
+        self.form = TrainingForm(state)
+        self.form.start.on_click(self._on_start)
+        self._listed: list[JobStatus] = []
+        self._trained: set[str] = set()
         self._seen: JobStatus | None = None
         self._drawn: tuple[Any, ...] = ()
         self._drawn_at = -CURVE_SECONDS
         self._history: tuple[dict[str, Any], ...] = ()
-        self._was_active = False
-        self._build_form()
-        self._build_progress()
+        self._build()
         state.param.watch(self._redraw, "theme")
         self.param.watch(self._redraw, "shown")
-        self._suggest_name()
         self.tick()
         if pn.state.curdoc is not None:
             pn.state.add_periodic_callback(self.tick, period=every)
 
-    def _build_form(self) -> None:
-        titles = dataset_names(self.state.root)
-        options = dict(zip(titles.values(), titles, strict=True))
-        questions = {f"{name}: {VARIANTS[name].question}": name for name in VARIANTS}
-        self.data = pmui.Select(
-            label="Data", options=options, value=self.state.dataset_name, **FIELD
-        )
-        self.preset = pmui.Select(
-            label="Preset", options=list(PRESETS), value="small",
-            description="How large the model is; small trains on a laptop.", **FIELD,
-        )  # fmt: skip
-        self.variant = pmui.Select(label="Variant", options=questions, value="full", **FIELD)
-        self.epochs = pmui.IntInput(label="Epochs at most", value=10, start=1, end=1000, **FIELD)
-        self.batch = pmui.IntInput(
-            label="Windows per step", value=32, start=1, end=1024,
-            description="A window is one hour of history with the hour that follows; the weights "
-            "change after each step.", **FIELD,
-        )  # fmt: skip
-        self.windows = pmui.IntInput(
-            label="Windows per epoch (0: all)", value=0, start=0, end=1_000_000,
-            description="Fewer, chosen at random, make shorter epochs.", **FIELD,
-        )  # fmt: skip
-        self.seed = pmui.IntInput(label="Seed", value=0, start=0, end=10**6, **FIELD)
-        self.name_ = pmui.TextInput(label="Name of the run", **FIELD)
-        self.start = pmui.Button(
-            label="Train", color="primary", icon="play_arrow", margin=(6, 10),
-            sizing_mode="stretch_width",
-        )  # fmt: skip
-        self.start.on_click(self._on_start)
-        for widget in (self.data, self.variant, self.seed):
-            widget.param.watch(lambda _event: self._suggest_name(), "value")
-
-    def _build_progress(self) -> None:
+    def _build(self) -> None:
         self.alert = pmui.Alert(
             object="", severity="error", visible=False, closeable=False,
             sizing_mode="stretch_width", margin=(6, 10),
         )  # fmt: skip
-        self.run = pmui.Select(label="Training", options=NONE, value="", **FIELD)
-        self.run.param.watch(lambda _event: self.tick(), "value")
-        self.line = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 12))
+        self.list = pmui.MenuList(items=[], dense=True, sizing_mode="stretch_width", margin=0)
+        self.list.param.watch(self._on_choice, "active")
+        self.line = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 12))
         self.bar = pmui.LinearProgress(
             value=0, variant="determinate", sizing_mode="stretch_width", margin=(6, 12)
         )
@@ -113,100 +93,116 @@ class TrainingPanel(Viewer):
         self.cancel = pmui.Button(label="Cancel", icon="stop", color="error", **button)
         self.resume = pmui.Button(label="Resume", icon="restart_alt", **button)
         self.open = pmui.Button(label="Open in the explorer", icon="visibility", **button)
-        self.cancel.on_click(lambda _: self._try(self.jobs.cancel, self.run.value))
-        self.resume.on_click(lambda _: self._try(self.jobs.resume, self.run.value))
-        self.open.on_click(lambda _: self.on_open(self.run.value))
+        self.cancel.on_click(self._on_cancel)
+        self.resume.on_click(self._on_resume)
+        self.open.on_click(lambda _: self.on_open(self.chosen))
         self.curve = Figure(self._plot, sizing_mode="stretch_width", height=300, margin=(0, 10))
         self.log = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 12))
 
-    def _suggest_name(self) -> None:
-        stamp = time.strftime("%m%d-%H%M%S")
-        self.name_.value = f"{self.data.value}-{self.variant.value}-{stamp}"
+    async def _on_start(self, _event: Any) -> None:
+        name = self.form.name_.value
+        if await self._ask(
+            lambda scheduler: self.jobs.start(
+                name, self.form.config().to_json(), scheduler=scheduler
+            )
+        ):
+            self.chosen = name
+            self.form.suggest_name()
+            self.tick()
 
-    def config(self) -> ExperimentConfig:
-        """Give the configuration that the form describes.
+    async def _on_resume(self, _event: Any) -> None:
+        name = self.chosen
+        if await self._ask(lambda scheduler: self.jobs.resume(name, scheduler=scheduler)):
+            self.tick()
 
-        Raises:
-            ConfigError: A value is out of range.
-        """
-        base = ExperimentConfig.preset(self.preset.value, dataset=self.data.value)
-        train = {
-            "epochs": self.epochs.value,
-            "batch_size": self.batch.value,
-            "seed": self.seed.value,
-            "max_windows_per_epoch": self.windows.value or None,
-        }
-        return base.variant(self.variant.value).replace({"train": train})
-
-    def _on_start(self, _event: Any) -> None:
-        name = self.name_.value
-        if self._try(lambda: self.jobs.start(name, self.config().to_json())):
-            self._offer(name)
-            self._suggest_name()
-
-    def _try(self, action: Callable[..., None], *arguments: Any) -> bool:
+    def _on_cancel(self, _event: Any) -> None:
         try:
-            action(*arguments)
-        except (JobError, ConfigError, OSError) as error:
-            self.alert.param.update(object=escape(str(error)), visible=True)
+            self.jobs.cancel(self.chosen)
+        except ValueError as error:
+            self._complain(error)
+        else:
+            self.alert.visible = False
+            self.tick()
+
+    async def _ask(self, action: Callable[[str], None]) -> bool:
+        """Ask for a training on the scheduler that the form names, if it answers."""
+        if self.form.start.loading:
             return False
+        scheduler = self.form.scheduler.value.strip()
+        self.form.start.loading = True
+        try:
+            if scheduler:
+                await asyncio.to_thread(check_scheduler, scheduler)
+            action(scheduler)
+        except (ImportError, OSError, ValueError) as error:
+            self._complain(error)
+            return False
+        finally:
+            self.form.start.loading = False
         self.alert.visible = False
-        self.tick()
         return True
 
-    def _offer(self, wanted: str = "") -> None:
-        names = self.jobs.names()
-        if (names or NONE) != self.run.options:
-            kept = wanted or (self.run.value if self.run.value in names else "")
-            self.run.param.update(options=names or NONE, value=kept or (names or [""])[0])
-        elif wanted:
-            self.run.value = wanted
+    def _complain(self, error: Exception) -> None:
+        self.alert.param.update(object=escape(str(error)), visible=True)
+
+    def _on_choice(self, event: param.parameterized.Event) -> None:
+        index = event.new[0] if isinstance(event.new, tuple) else event.new
+        if index is not None and index < len(self._listed):
+            self.chosen = self._listed[index].name
+            self.tick()
 
     def tick(self) -> None:
-        """Look at the chosen training and show how it stands."""
+        """Look at all trainings, and show how they and the chosen one stand."""
         with pn.io.hold():
-            self._offer()
-            if not self.run.value:
+            statuses = self.jobs.statuses()
+            trained = {status.name for status in statuses if status.is_trained}
+            if trained - self._trained:
+                self.state.refresh_runs()
+            self._trained = trained
+            if not self.shown:
+                return
+            if not self.chosen and statuses:
+                self.chosen = statuses[0].name
+            self._list(statuses)
+            if not self.chosen:
                 self.line.object = "Nothing was trained from here yet."
                 return
-            status = self.jobs.status(self.run.value)
-            if self.shown and status != self._seen:
+            status = self.jobs.status(self.chosen)
+            if status != self._seen:
                 self._show(status)
-            if self.shown:
-                self._draw_curve(status)
-            if self._was_active and not status.is_active:
-                self.state.refresh_runs()
-            self._was_active = status.is_active
+            self._draw_curve(status)
 
     def _redraw(self, *_events: param.parameterized.Event) -> None:
         self._seen, self._drawn = None, ()
         self.tick()
 
+    def _list(self, statuses: list[JobStatus]) -> None:
+        self._listed = statuses
+        items = [_item(status) for status in statuses]
+        names = [status.name for status in statuses]
+        active = (names.index(self.chosen),) if self.chosen in names else None
+        if items != self.list.items or active != self.list.active:
+            self.list.param.update(items=items, active=active)
+
     def _show(self, status: JobStatus) -> None:
         self._seen = status
         colors = get_theme(self.state.theme)
-        words = [f"<b>{status.state}</b>"]
-        if status.epochs:
-            words.append(f"{max(status.epoch, len(status.history))} of {status.epochs} epochs done")
-        if status.eta_seconds is not None:
-            words.append(f"about {_duration(status.eta_seconds)} left")
+        words = [f"<b>{escape(status.name)}</b>", *map(escape, _words(status))]
         if status.device:
             words.append(f"on {escape(status.device)}")
         if status.message:
             words.append(escape(status.message))
-        middle = " \N{MIDDLE DOT} "
-        self.line.object = f"<span style='color:{colors.text}'>{middle.join(words)}</span>"
+        self.line.object = f"<span style='color:{colors.text}'>{MIDDLE_DOT.join(words)}</span>"
+        color = {"finished": "success", "failed": "error", "stopped": "warning"}
         self.bar.param.update(
-            value=round(100 * status.progress),
-            color=COLORS.get(status.state, "primary"),
+            value=round(100 * status.progress), color=color.get(status.state, "primary")
         )
         self.cancel.disabled = not status.is_active or status.state == "stopping"
         self.resume.disabled = not status.can_resume
-        self.open.disabled = status.state not in ("finished", "scoring")
-        log = status.log if status.state != "running" else ""
+        self.open.disabled = not status.is_trained
         self.log.object = (
             f"<pre style='color:{colors.muted};font-size:11px;margin:0;white-space:pre-wrap'>"
-            f"{escape(log)}</pre>"
+            f"{escape(status.log)}</pre>"
         )
 
     def _draw_curve(self, status: JobStatus) -> None:
@@ -228,15 +224,17 @@ class TrainingPanel(Viewer):
 
     def __panel__(self) -> pn.viewable.Viewable:
         form = pn.Column(
-            self.data, self.variant, self.preset, self.epochs, self.batch, self.windows,
-            self.seed, self.name_, self.start,
-            styles={"flex": "1 1 280px", "max-width": "380px"}, margin=0,
+            self.form, styles={"flex": "1 1 280px", "max-width": "380px"}, margin=0
+        )  # fmt: skip
+        runs = pn.Column(
+            self.list, sizing_mode="stretch_width", margin=(0, 6), scroll="y-auto",
+            styles={"max-height": "232px"},
         )  # fmt: skip
         progress = pn.Column(
-            self.run, self.line, self.bar,
+            runs, self.line, self.bar,
             pn.Row(self.cancel, self.resume, self.open, margin=(0, 6)),
             self.curve.place, self.log,
-            styles={"flex": "2 1 420px"}, margin=0, sizing_mode="stretch_width",
+            styles={"flex": "2 1 420px", "min-width": "0"}, margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         return pn.Column(
             self.alert,
@@ -244,6 +242,24 @@ class TrainingPanel(Viewer):
             sizing_mode="stretch_width",
             margin=0,
         )
+
+
+def _item(status: JobStatus) -> dict[str, str]:
+    """Give the line of a training in the list."""
+    icon, color = LOOKS.get(status.state, LOOKS["failed"])
+    secondary = MIDDLE_DOT.join(_words(status))
+    return {"label": status.name, "secondary": secondary, "icon": icon, "color": color}
+
+
+def _words(status: JobStatus) -> list[str]:
+    """Say how a training stands, in short."""
+    words = [status.state]
+    if status.epochs:
+        done = max(status.epoch, len(status.history))
+        words.append(f"{done} of {status.epochs} epochs done")
+    if status.eta_seconds is not None:
+        words.append(f"about {_duration(status.eta_seconds)} left")
+    return words
 
 
 def _duration(seconds: float) -> str:

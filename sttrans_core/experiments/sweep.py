@@ -25,7 +25,7 @@ from sttrans_core.experiments.progress import (
 from sttrans_core.experiments.worker import run_on_worker
 from sttrans_core.runs import RunError, RunFolder
 
-__all__ = ["run_sweep"]
+__all__ = ["check_scheduler", "run_sweep"]
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 5.0  # for runs to stop by themselves; a step of training takes less
@@ -96,6 +96,20 @@ def run_sweep(
             ended = sweep.run(open_plans, list(done.values()), should_stop, on_progress)
             done = {each.name: each for each in ended}
     return [done[plan.name] for plan in plans]
+
+
+def check_scheduler(address: str) -> None:
+    """Refuse an address that no sweep could use.
+
+    Args:
+        address: Of a dask scheduler whose workers have one thread each.
+
+    Raises:
+        ValueError: No scheduler answers, or it does not suit.
+        ImportError: dask.distributed is not installed.
+    """
+    with _client(address, workers=None, threads=1, deaths=DEATHS, num_runs=1):
+        pass
 
 
 class _Sweep:
@@ -284,9 +298,9 @@ def _connected(scheduler: str) -> Iterator[Any]:
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"--scheduler must be the address of a dask scheduler that runs; got {scheduler!r} "
-            f"({str(error) or 'no answer'}). Start one with 'dask scheduler', or leave --scheduler "
-            "out to use this machine."
+            "The address of the scheduler must be that of a dask scheduler that runs; got "
+            f"{scheduler!r} ({str(error) or 'no answer'}). Start one with 'dask scheduler', or "
+            "leave the address out to use this machine."
         ) from error
     with client:
         threads = dict(client.nthreads())

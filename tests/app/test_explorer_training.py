@@ -1,145 +1,18 @@
-"""Training from the explorer: another process that is started, watched, stopped and resumed."""
+"""The training page: what its form describes, what it lists and shows."""
 
-import json
-import os
-import signal
-import time
-from collections.abc import Callable, Iterator
+import shutil
 from pathlib import Path
 
 import panel as pn
-import psutil
 import pytest
 from bokeh.document import Document
 from bokeh.plotting import figure as figure_type
-from explorer.jobs import JobError, JobStatus, TrainingJobs
+from explorer.job_files import Job, write_job
+from explorer.jobs import JobStatus
 from explorer.opened import dataset_names
 from explorer.state import ExplorerState
 from explorer.training_panel import TrainingPanel
-from explorer_runs import DATASET, tiny_config
-
-from sttrans_core import load_run
-
-PATIENCE = 90  # seconds; a process starts in about five on a quiet machine
-
-
-def wait_for(jobs: TrainingJobs, name: str, holds: Callable[[JobStatus], bool]) -> JobStatus:
-    deadline = time.monotonic() + PATIENCE
-    while not holds(status := jobs.status(name)):
-        assert time.monotonic() < deadline, f"{status}"
-        time.sleep(0.1)
-    return status
-
-
-@pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[TrainingJobs]:
-    found = TrainingJobs(tmp_path / "runs")
-    yield found
-    for name in found.names():
-        if (pid := found._process(name)) is not None:
-            os.kill(pid, signal.SIGKILL)
-
-
-@pytest.mark.slow
-def test_a_training_runs_to_its_end_and_can_be_opened(jobs):
-    jobs.start("first", tiny_config(epochs=2).to_json())
-    assert jobs.status("first").is_active
-    pid = json.loads((jobs.root / "first" / "job.json").read_text())["pid"]
-    done = wait_for(jobs, "first", lambda status: not status.is_active)
-    assert (done.state, done.epoch, done.epochs, done.progress) == ("finished", 2, 2, 1.0)
-    assert [row["epoch"] for row in done.history] == [1, 2]
-    assert done.device.startswith(("cpu", "cuda"))
-    deadline = time.monotonic() + 5  # a thread collects it, in its own time
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not psutil.pid_exists(pid), "an ended process must not stay behind as a zombie"
-    scores = load_run(jobs.root / "first").scores
-    assert scores is not None, "a finished training is scored"
-    with pytest.raises(JobError, match=r"Only a running training can be cancelled; got 'first'"):
-        jobs.cancel("first")
-    with pytest.raises(JobError, match=r"Only a stopped or failed training .* which is finished"):
-        jobs.resume("first")
-
-
-@pytest.mark.slow
-def test_cancel_resume_and_a_killed_process(jobs):
-    jobs.start("long", tiny_config(epochs=5000).to_json())
-    # A restarted server knows no more than the folder.
-    again = TrainingJobs(jobs.root)
-    running = wait_for(again, "long", lambda status: status.epoch >= 1)
-    assert running.state == "running"
-    assert running.eta_seconds > 0
-    began = time.monotonic()
-    again.cancel("long")
-    assert again.status("long").state in ("stopping", "stopped")
-    stopped = wait_for(again, "long", lambda status: not status.is_active)
-    assert stopped.state == "stopped"
-    assert time.monotonic() - began < 10  # two seconds on a quiet machine
-    assert stopped.can_resume
-
-    again.resume("long")
-    going_on = wait_for(again, "long", lambda status: status.epoch > stopped.epoch)
-    assert going_on.history[: len(stopped.history)] == stopped.history
-    pid = json.loads((jobs.root / "long" / "job.json").read_text())["pid"]
-    os.kill(pid, signal.SIGKILL)
-    killed = wait_for(again, "long", lambda status: not status.is_active)
-    assert killed.state == "failed"
-    assert "The process ended early" in killed.message
-    assert killed.can_resume
-
-
-@pytest.mark.slow
-def test_a_training_that_cannot_begin_tells_why(jobs):
-    config = tiny_config().replace({"data": {"dataset": "nowhere"}})
-    jobs.start("bad", config.to_json())
-    failed = wait_for(jobs, "bad", lambda status: not status.is_active)
-    assert failed.state == "failed"
-    assert "name must be one of" in failed.message
-    assert "got 'nowhere'" in failed.log
-
-
-def test_a_process_that_has_no_command_line_yet_is_starting(jobs, monkeypatch):
-    # On a busy machine the system tells an empty one for a moment.
-    read_bytes = Path.read_bytes
-    monkeypatch.setattr(
-        Path, "read_bytes", lambda path: b"" if path.name == "cmdline" else read_bytes(path)
-    )
-    jobs.start("new", tiny_config().to_json())
-    assert jobs.status("new").state == "starting"
-    jobs.cancel("new")
-    assert wait_for(jobs, "new", lambda status: not status.is_active).state == "stopped"
-
-
-@pytest.mark.parametrize("name", ["", "../up", "a/b", "a b", ".hidden", "<b>", "x" * 65])
-def test_a_name_must_be_plain(jobs, name):
-    with pytest.raises(JobError, match=r"The name of a run must be up to 64 letters"):
-        jobs.start(name, "{}")
-    assert not jobs.root.exists()
-
-
-def test_a_name_is_used_once(jobs):
-    (jobs.root / "taken").mkdir(parents=True)
-    with pytest.raises(JobError, match=r"needs a name of its own; got 'taken'"):
-        jobs.start("taken", "{}")
-
-
-def test_an_unwritable_folder_is_a_message(tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    blocked = TrainingJobs(tmp_path / "file")
-    with pytest.raises(JobError, match=r"folder of runs must be writable; .* Set STTRANS_RUNS"):
-        blocked.start("one", "{}")
-    assert blocked.names() == []
-
-
-def test_a_process_of_another_program_is_not_ours(jobs):
-    folder = jobs.root / "old"
-    folder.mkdir(parents=True)
-    # The id of a long gone training, used again by another process: this one.
-    (folder / "job.json").write_text(json.dumps({"pid": os.getpid()}))
-    status = jobs.status("old")
-    assert status.state == "failed"
-    with pytest.raises(JobError, match="Only a running training"):
-        jobs.cancel("old")
+from explorer_runs import DATASET
 
 
 @pytest.fixture

@@ -227,10 +227,8 @@ def test_a_scheduler_that_nobody_runs_is_refused(monkeypatch, capsys, tmp_path):
     for wrong in (address, "http://127.0.0.1:8786", "nowhere"):
         options = ("--output", tmp_path / "sweep", "--scheduler", wrong)
         line = refused(monkeypatch, capsys, "sweep", *options)
-        assert (
-            f"--scheduler must be the address of a dask scheduler that runs; got {wrong!r}" in line
-        )
-        assert line.endswith("or leave --scheduler out to use this machine.")
+        assert f"must be that of a dask scheduler that runs; got {wrong!r}" in line
+        assert line.endswith("or leave the address out to use this machine.")
 
 
 def test_a_scheduler_without_workers_is_refused(dataset, tmp_path):
