@@ -241,16 +241,15 @@ class TrainingJobs:
             state, message = _of_living(said, job, _num_before(job, turns))
         else:
             state, message = _of_ended(said, job, (folder / "scores.csv").exists())
-        steps = int(fields.get("steps") or 0)
         return JobStatus(
             name=name,
             state=state,
             message=message or str(fields.get("message", "")),
             is_trained=said == "finished",
-            epoch=int(fields.get("epoch") or 0),
-            epochs=int(fields.get("epochs") or 0),
-            progress=min(int(fields.get("step") or 0) / steps, 1.0) if steps else 0.0,
-            eta_seconds=fields.get("eta_seconds") if state == "running" else None,
+            epoch=fields["epoch"],
+            epochs=fields["epochs"],
+            progress=min(fields["step"] / fields["steps"], 1.0) if fields["steps"] else 0.0,
+            eta_seconds=fields["eta_seconds"] if state == "running" else None,
             device=str(fields.get("device", "")),
         )
 
@@ -301,14 +300,13 @@ def _num_before(job: Job, turns: Sequence[int]) -> int:
 
 
 def _told(folder: Path) -> dict[str, Any]:
-    """Give what the training itself tells, as far as it is of the kind that it should be."""
+    """Give what the training itself tells, without numbers that are none."""
     fields = read_fields(folder / "status.json")
-    numbers = ("epoch", "epochs", "step", "steps", "eta_seconds")
-    return {
-        name: value
-        for name, value in fields.items()
-        if name not in numbers or isinstance(value, int | float)
-    }
+    counts = ("epoch", "epochs", "step", "steps")
+    fields |= {name: 0 for name in counts if not isinstance(fields.get(name), int)}
+    if not isinstance(fields.get("eta_seconds"), int | float):
+        fields["eta_seconds"] = None
+    return fields
 
 
 def _of_living(said: str, job: Job, num_before: int) -> tuple[str, str]:

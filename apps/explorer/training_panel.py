@@ -147,8 +147,9 @@ class TrainingPanel(Viewer):
 
     def _on_choice(self, event: param.parameterized.Event) -> None:
         index = event.new[0] if isinstance(event.new, tuple) else event.new
-        if index is not None and index < len(self._listed):
-            self.chosen = self._listed[index].name
+        name = self._listed[index].name if index is not None else self.chosen
+        if name != self.chosen:
+            self.chosen = name
             self.tick()
 
     def tick(self) -> None:
@@ -247,8 +248,10 @@ class TrainingPanel(Viewer):
 def _item(status: JobStatus) -> dict[str, str]:
     """Give the line of a training in the list."""
     icon, color = LOOKS.get(status.state, LOOKS["failed"])
-    secondary = MIDDLE_DOT.join(_words(status))
-    return {"label": status.name, "secondary": secondary, "icon": icon, "color": color}
+    words = [*_words(status), *([status.message] if status.state == "queued" else [])]
+    return {
+        "label": status.name, "secondary": MIDDLE_DOT.join(words), "icon": icon, "color": color
+    }  # fmt: skip
 
 
 def _words(status: JobStatus) -> list[str]:

@@ -296,7 +296,8 @@ def _connected(scheduler: str) -> Iterator[Any]:
         with ThreadPoolExecutor(1) as pool:  # a notebook has a loop of its own
             pool.submit(asyncio.run, asyncio.wait_for(knock(), CONNECT_SECONDS)).result()
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
+    # A protocol may lack its settings, and what another server says be taken for a size.
+    except (MemoryError, OSError, TypeError, ValueError) as error:
         raise ValueError(
             "The address of the scheduler must be that of a dask scheduler that runs; got "
             f"{scheduler!r} ({str(error) or 'no answer'}). Start one with 'dask scheduler', or "

@@ -52,12 +52,15 @@ def run_on_worker(
     tqdm.set_lock(threading.RLock())  # a worker that is killed would leave the usual one behind
     torch.set_num_threads(threads)  # which compiled loops follow
     worker, asked, answer = get_worker(), 0.0, False
+    task = worker.get_current_task()
 
     def should_stop() -> bool:
         nonlocal asked, answer
         if time.monotonic() - asked > ASK_SECONDS:
             # As `distributed.Event` does it, without a client that complains when it is killed.
             answer = bool(sync(worker.loop, worker.scheduler.event_is_set, name=stop))
+            # A sweep that was killed cannot ask; the scheduler takes its task back.
+            answer = answer or worker.state.tasks[task].state == "cancelled"
             asked = time.monotonic()
         return answer
 

@@ -1,8 +1,10 @@
 """Training from the explorer: other processes that are queued, watched, stopped and resumed."""
 
-import json
-import os
+import logging
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from explorer_runs import tiny_config
 
 from sttrans_core import load_run
 
+APPS = Path(__file__).parents[2] / "apps"
 PATIENCE = 90  # seconds; a process starts in about five on a quiet machine
 
 
@@ -30,14 +33,17 @@ def is_over(status: JobStatus) -> bool:
     return not status.is_active
 
 
-def process_of(jobs: TrainingJobs, name: str) -> psutil.Process:
-    """Give the process of a training by its command line."""
-    folder = str(jobs.root / name)
-    (found,) = [
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Give the processes of trainings in a folder, by their command lines."""
+    return [
         each
         for each in psutil.process_iter(["cmdline"])
-        if each.info["cmdline"] and folder in each.info["cmdline"]
+        if any(word.startswith(str(folder)) for word in each.info["cmdline"] or [])
     ]
+
+
+def process_of(jobs: TrainingJobs, name: str) -> psutil.Process:
+    (found,) = processes_in(jobs.root / name)
     return found
 
 
@@ -49,9 +55,18 @@ def states(jobs: TrainingJobs) -> dict[str, str]:
 def jobs(tmp_path: Path) -> Iterator[TrainingJobs]:
     found = TrainingJobs(tmp_path / "runs")
     yield found
-    for name in found.names():
-        if is_worked_on(found.root / name):
-            process_of(found, name).kill()
+    for process in processes_in(found.root):
+        process.kill()
+
+
+@pytest.fixture
+def busy(jobs: TrainingJobs) -> Iterator[Path]:
+    """Take the place of this machine, as a training that lives does."""
+    folder = jobs.root / "busy"
+    folder.mkdir(parents=True)
+    write_job(folder, Job(turn=1))
+    with hold(folder / ".job.lock"):
+        yield folder
 
 
 @pytest.mark.slow
@@ -79,6 +94,7 @@ def test_a_training_runs_to_its_end_and_can_be_opened(jobs):
 @pytest.mark.slow
 def test_cancel_resume_and_a_killed_process(jobs):
     jobs.start("long", tiny_config(epochs=5000).to_json())
+    jobs.start("next", tiny_config().to_json())
     # A restarted server knows no more than the folder.
     again = TrainingJobs(jobs.root)
     running = wait_for(again, "long", lambda status: status.epoch >= 1)
@@ -92,6 +108,8 @@ def test_cancel_resume_and_a_killed_process(jobs):
     assert stopped.state == "stopped"
     assert time.monotonic() - began < 2
     assert stopped.can_resume
+    # Nobody has to look for the next one to begin.
+    assert wait_for(again, "next", is_over).state == "finished"
 
     again.resume("long")
     going_on = wait_for(again, "long", lambda status: status.epoch > stopped.epoch)
@@ -103,51 +121,66 @@ def test_cancel_resume_and_a_killed_process(jobs):
     assert killed.can_resume
 
 
-@pytest.mark.slow
-def test_trainings_take_turns_in_the_order_of_asking(jobs):
+def test_trainings_wait_in_the_order_of_asking(jobs, busy):
     other = TrainingJobs(jobs.root)  # of another session, or of a server that was started again
-    jobs.start("first", tiny_config(epochs=5000).to_json())
-    other.start("second", tiny_config(epochs=5000).to_json())
-    jobs.start("third", tiny_config(epochs=5000).to_json())
-    other.start("fourth", tiny_config().to_json())
-    assert jobs.names() == ["fourth", "third", "second", "first"]
-    wait_for(jobs, "first", lambda status: status.epoch >= 1)
-    queued = {name: other.status(name) for name in ("second", "third", "fourth")}
-    assert {status.state for status in queued.values()} == {"queued"}
-    assert queued["second"].message == "Begins by itself; one training before it."
-    assert queued["fourth"].message == "Begins by itself; 3 trainings before it."
+    jobs.start("second", "{}")
+    other.start("third", "{}")
+    jobs.start("fourth", "{}")
+    assert other.names() == ["fourth", "third", "second", "busy"]
+    time.sleep(2)  # time enough to begin out of turn
+    messages = {
+        "busy": "Loading the data.",
+        "second": "Begins by itself; one training before it.",
+        "third": "Begins by itself; 2 trainings before it.",
+        "fourth": "Begins by itself; 3 trainings before it.",
+    }
+    assert {status.name: status.message for status in other.statuses()} == messages
+    assert set(states(jobs).values()) == {"starting", "queued"}
     # What waits is small, since it has not imported what trains.
     assert process_of(jobs, "fourth").memory_info().rss < 60e6
 
+
+def test_one_that_waits_is_cancelled_and_comes_again_behind_the_others(jobs, busy):
+    other = TrainingJobs(jobs.root)
+    for name in ("second", "third"):
+        jobs.start(name, "{}")
     began = time.monotonic()
-    other.cancel("third")
-    left = wait_for(jobs, "third", is_over)
-    assert time.monotonic() - began < 2
-    assert (left.state, left.message) == (
-        "stopped", "Stopped before the first step; resume to begin."
-    )  # fmt: skip
-    # A crash frees the place as well as an end does; one that comes again waits behind the others.
-    process_of(jobs, "first").kill()
-    wait_for(jobs, "second", lambda status: status.epoch >= 1)
-    assert states(other) == {
-        "first": "failed", "second": "running", "third": "stopped", "fourth": "queued"
-    }  # fmt: skip
-    jobs.resume("first")
-    assert jobs.names() == ["first", "fourth", "third", "second"]
-    assert jobs.status("first").message == "Begins by itself; 2 trainings before it."
     other.cancel("second")
-    assert wait_for(jobs, "fourth", is_over).state == "finished"
-    wait_for(jobs, "first", lambda status: status.state == "running")
+    assert jobs.status("second").state in ("stopping", "stopped")  # for all sessions
+    stopped = wait_for(jobs, "second", is_over)
+    assert time.monotonic() - began < 2
+    assert stopped.state == "stopped"
+    assert stopped.message == "Stopped before the first step; resume to begin."
+    other.resume("second")
+    assert jobs.names() == ["second", "third", "busy"]
+    assert states(jobs) == {"second": "queued", "third": "queued", "busy": "starting"}
+    with pytest.raises(JobError, match=r"Only a stopped or failed training .* which is queued"):
+        jobs.resume("second")
+    process_of(jobs, "second")  # there is one
 
 
-@pytest.mark.slow
-def test_as_many_compute_as_the_server_says(jobs, monkeypatch):
+def test_a_place_becomes_free_however_a_process_ends(jobs, busy):
+    jobs.start("second", "{}")
+    jobs.start("third", "{}")
+    process_of(jobs, "second").kill()
+    assert wait_for(jobs, "second", is_over).state == "failed"
+    assert jobs.status("third").message == "Begins by itself; one training before it."
+    assert not jobs.is_turn_of("third")
+    busy.rename(jobs.root.parent / "busy")
+    assert jobs.is_turn_of("third")
+    assert jobs.status("third").state == "starting"
+
+
+def test_as_many_compute_as_the_server_says(jobs, busy, monkeypatch):
     monkeypatch.setenv("STTRANS_TRAININGS", "2")
-    for name in ("first", "second", "third"):
-        jobs.start(name, tiny_config(epochs=5000).to_json())
-    for name in ("first", "second"):
-        wait_for(jobs, name, lambda status: status.state == "running")
-    assert jobs.status("third").state == "queued"
+    for name in ("second", "third"):
+        jobs.start(name, "{}")
+    monkeypatch.setenv("STTRANS_TRAININGS", "1")
+    jobs.start("fourth", "{}")
+    assert [jobs.is_turn_of(name) for name in ("second", "third", "fourth")] == [True, False, False]
+    # What trains on a scheduler's workers takes no place here.
+    write_job(jobs.root / "busy", Job(turn=1, scheduler="tcp://127.0.0.1:1"))
+    assert [jobs.is_turn_of(name) for name in ("second", "third", "fourth")] == [True, True, False]
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "two", "1.5", "\N{SUPERSCRIPT TWO}"])
@@ -158,33 +191,18 @@ def test_a_number_of_places_that_is_none_is_refused(jobs, monkeypatch, number):
     assert not jobs.root.exists()
 
 
-@pytest.mark.slow
-def test_a_run_is_not_resumed_twice(jobs):
-    jobs.start("long", tiny_config(epochs=5000).to_json())
-    jobs.cancel("long")
-    wait_for(jobs, "long", is_over)
-    TrainingJobs(jobs.root).resume("long")
-    with pytest.raises(JobError, match=r"Only a stopped or failed training can be resumed"):
-        jobs.resume("long")
-    process_of(jobs, "long")  # there is one
-
-
-@pytest.mark.slow
-def test_a_run_that_is_deleted_ends_its_process(jobs):
-    jobs.start("first", tiny_config(epochs=5000).to_json())
-    wait_for(jobs, "first", lambda status: status.epoch >= 1)
-    jobs.start("second", tiny_config(epochs=5000).to_json())
-    processes = [process_of(jobs, name) for name in ("first", "second")]
-    for name in ("second", "first"):
-        (jobs.root / name).rename(jobs.root.parent / name)  # at once, as deleting is not
-    gone, alive = psutil.wait_procs(processes, timeout=3)
+def test_a_run_that_is_deleted_ends_its_process(jobs, busy):
+    jobs.start("second", "{}")
+    process = process_of(jobs, "second")
+    (jobs.root / "second").rename(jobs.root.parent / "second")  # at once, as deleting is not
+    _gone, alive = psutil.wait_procs([process], timeout=10)
     assert alive == []
-    assert jobs.names() == []
-    assert jobs.status("first").state == "gone"
+    assert jobs.names() == ["busy"]
+    assert jobs.status("second").state == "gone"
     for action in (jobs.cancel, jobs.resume):
-        with pytest.raises(JobError, match=r"got 'first', which is gone"):
-            action("first")
-    assert not (jobs.root / "first").exists()
+        with pytest.raises(JobError, match=r"got 'second', which is gone"):
+            action("second")
+    assert not (jobs.root / "second").exists()
 
 
 @pytest.mark.slow
@@ -212,14 +230,17 @@ def test_a_trained_run_is_scored_when_it_is_resumed(jobs):
     assert load_run(jobs.root / "first").scores is not None
 
 
-def test_a_process_that_does_not_stop_by_itself_is_ended(jobs):
-    jobs.start("busy", tiny_config(epochs=5000).to_json())
-    process = process_of(jobs, "busy")
-    process.send_signal(signal.SIGSTOP)  # in a step that takes long
-    jobs.cancel("busy")
-    assert jobs.status("busy").state == "stopping"
-    process.send_signal(signal.SIGCONT)
-    assert wait_for(jobs, "busy", is_over).state == "stopped"
+@pytest.mark.parametrize(("handler", "end"), [("SIG_DFL", "SIGTERM"), ("SIG_IGN", "SIGKILL")])
+def test_a_process_that_does_not_stop_by_itself_is_ended(tmp_path, handler, end):
+    write_job(tmp_path, Job(cancelled=True))
+    code = (
+        "import signal, sys; from pathlib import Path; from explorer.job import _obey;"
+        f"signal.signal(signal.SIGTERM, signal.{handler}); _obey(Path(sys.argv[1]), 0.1)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=APPS, check=False, timeout=PATIENCE
+    )
+    assert answer.returncode == -signal.Signals[end]
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "a b", ".hidden", "<b>", "x" * 65])
@@ -275,3 +296,64 @@ def test_what_is_asked_is_read_whatever_the_file_holds(tmp_path):
     ):
         (tmp_path / "job.json").write_text(text)
         assert read_job(tmp_path) == job
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """Give a scheduler with one worker."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, memory_limit=0,
+        silence_logs=logging.CRITICAL,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    ) as cluster:  # fmt: skip
+        yield cluster.scheduler_address
+
+
+@pytest.mark.slow
+def test_a_scheduler_trains_while_this_machine_is_busy(jobs, busy, scheduler):
+    jobs.start("there", tiny_config(epochs=2).to_json(), scheduler=scheduler)
+    waits = jobs.status("there")
+    assert waits.state == "queued"
+    assert waits.message == f"Waits for a worker of {scheduler}, or loads the data there."
+    done = wait_for(jobs, "there", is_over)
+    assert (done.state, done.epoch, len(done.history)) == ("finished", 2, 2)
+    assert done.log.splitlines()[-1] == "Finished."
+    assert load_run(jobs.root / "there").scores is not None
+
+
+@pytest.mark.slow
+def test_a_training_on_a_scheduler_is_cancelled_and_goes_on_here(jobs, scheduler):
+    jobs.start("there", tiny_config(epochs=5000).to_json(), scheduler=scheduler)
+    wait_for(jobs, "there", lambda status: status.epoch >= 1)
+    jobs.cancel("there")
+    stopped = wait_for(jobs, "there", is_over)
+    assert (stopped.state, stopped.log.splitlines()[-1]) == ("stopped", "Stopped.")
+    # Its worker is free for the next one, and the run itself may go on anywhere.
+    jobs.start("next", tiny_config().to_json(), scheduler=scheduler)
+    jobs.resume("there")
+    going_on = wait_for(jobs, "there", lambda status: status.epoch > stopped.epoch)
+    assert going_on.history[: len(stopped.history)] == stopped.history
+    assert wait_for(jobs, "next", is_over).state == "finished"
+
+
+@pytest.mark.slow
+def test_a_worker_stops_when_nobody_waits_for_it(jobs, scheduler):
+    jobs.start("there", tiny_config(epochs=5000).to_json(), scheduler=scheduler)
+    wait_for(jobs, "there", lambda status: status.epoch >= 1)
+    process_of(jobs, "there").kill()
+    wait_for(jobs, "there", lambda status: status.state == "stopped")  # as the worker tells
+    jobs.start("next", tiny_config().to_json(), scheduler=scheduler)
+    assert wait_for(jobs, "next", is_over).state == "finished"
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_has_left_fails_the_run_with_a_message(jobs):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        jobs.start("there", tiny_config().to_json(), scheduler=address)
+        failed = wait_for(jobs, "there", is_over)
+    assert failed.state == "failed"
+    assert "must be that of a dask scheduler that runs" in failed.message
+    assert failed.can_resume

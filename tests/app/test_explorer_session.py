@@ -8,28 +8,60 @@ from reader import EPOCHS
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
 
-def test_training_starts_progresses_and_is_cancelled(explorer):
+def train(explorer, name):
+    field = explorer.page.get_by_label("Name of the run")
+    field.fill(name)
+    field.press("Enter")
+    explorer.page.get_by_role("button", name=re.compile("Train$")).last.click()
+
+
+def listed(explorer, name):
+    """Give the line of a run in the list of trainings."""
+    return explorer.page.get_by_role("button").filter(has_text=name)
+
+
+def test_trainings_take_turns_progress_and_are_cancelled(explorer):
     page = explorer.home().page
     explorer.turn_to("Train")
+    explorer.sees("auto: here")
     page.get_by_label("Epochs at most").fill("500")
     page.get_by_label("Windows per epoch (0: all)").fill("32")
-    page.get_by_label("Name of the run").fill("from-the-page")
-    page.get_by_label("Name of the run").press("Enter")
-    page.get_by_role("button", name="Train").last.click()
+    train(explorer, "from-the-page")
     explorer.sees(re.compile(r"[1-9]\d* of 500 epochs done"))
+    train(explorer, "waits")
+    explorer.sees("Begins by itself; one training before it.")
     models = explorer.models()
     # The page stays usable meanwhile.
     explorer.turn_to("Explore")
     explorer.tap("BN05")
     explorer.until(lambda: "BN05" in explorer.cube())
     explorer.turn_to("Train")
-    # However many epochs there are, one figure shows them.
+    # However many epochs there are, one figure shows them, and the log goes along.
+    listed(explorer, "from-the-page").click()
     explorer.until(lambda: explorer.page.evaluate(EPOCHS) > 4)
+    explorer.sees(re.compile(r"epoch +\d+ +train"))
     assert sum("Training" in title for title in explorer.titles()) == 1
     assert sum(explorer.models().values()) < sum(models.values()) + 10
+    # Another page, or this one later, finds what goes on.
+    explorer.open("?run=full").turn_to("Train")
+    listed(explorer, "waits").click()
+    page.get_by_role("button", name="Cancel").click()
+    explorer.sees("Stopped before the first step; resume to begin.")
+    listed(explorer, "from-the-page").click()
     page.get_by_role("button", name="Cancel").click()
     explorer.sees("Stopped; resume to go on.")
     assert page.get_by_role("button", name="Resume").is_enabled()
+
+
+def test_a_scheduler_that_is_none_is_told(explorer):
+    page = explorer.open("?run=full").page
+    explorer.turn_to("Train")
+    page.get_by_label("Dask scheduler").fill("nonsense")
+    page.get_by_label("Dask scheduler").press("Enter")
+    explorer.sees("auto: a GPU where the worker has one")
+    train(explorer, "nowhere")
+    explorer.sees("must be that of a dask scheduler that runs; got 'nonsense'")
+    assert listed(explorer, "nowhere").count() == 0
 
 
 def test_a_link_is_restored_and_nonsense_is_told(explorer):

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -17,7 +19,7 @@ from small_runs import contents
 from small_sweeps import OPTIONS, save_series, small_plans, wait_for
 
 from sttrans_core.experiments.progress import Outcome, progress_lines
-from sttrans_core.experiments.sweep import run_sweep
+from sttrans_core.experiments.sweep import check_scheduler, run_sweep
 from sttrans_core.forecaster import load_run
 from sttrans_core.runs import RunError, RunFolder
 from sttrans_core.training.loop import train
@@ -219,16 +221,33 @@ def test_a_run_that_another_process_works_on_is_left_alone(dataset, tmp_path, mo
     assert not (tmp_path / "run").exists()
 
 
+@contextmanager
+def another_server() -> Iterator[str]:
+    """Give the address of a server that greets as those of SSH do."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            with suppress(OSError):
+                while True:
+                    server.accept()[0].sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
 def test_a_scheduler_that_nobody_runs_is_refused(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("sttrans_core.experiments.sweep.CONNECT_SECONDS", 0.5)
-    with socket.socket() as free:
+    with socket.socket() as free, another_server() as other:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    for wrong in (address, "http://127.0.0.1:8786", "nowhere"):
-        options = ("--output", tmp_path / "sweep", "--scheduler", wrong)
-        line = refused(monkeypatch, capsys, "sweep", *options)
-        assert f"must be that of a dask scheduler that runs; got {wrong!r}" in line
-        assert line.endswith("or leave the address out to use this machine.")
+        for wrong in (address, other, "http://127.0.0.1:8786", "tls://127.0.0.1:1", "nowhere"):
+            options = ("--output", tmp_path / "sweep", "--scheduler", wrong)
+            line = refused(monkeypatch, capsys, "sweep", *options)
+            assert f"must be that of a dask scheduler that runs; got {wrong!r}" in line
+            assert line.endswith("or leave the address out to use this machine.")
+            with pytest.raises(ValueError, match=r"must be that of a dask scheduler that runs"):
+                check_scheduler(wrong)
 
 
 def test_a_scheduler_without_workers_is_refused(dataset, tmp_path):
