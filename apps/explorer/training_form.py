@@ -53,7 +53,7 @@ class TrainingForm(Viewer):
         self.seed = pmui.IntInput(label="Seed", value=0, start=0, end=10**6, **FIELD)
         self.device = pmui.Select(label="Device", **FIELD)
         self.scheduler = pmui.TextInput(
-            label="Dask scheduler", placeholder="empty: this machine",
+            label="Dask scheduler (empty: this machine)",
             description="Trains on the workers of a scheduler that you trust, as in "
             "tcp://10.0.0.1:8786; they have one thread each and see the same files.", **FIELD,
         )  # fmt: skip

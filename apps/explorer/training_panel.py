@@ -35,6 +35,11 @@ LOOKS = {  # icon and colour by state
     "finished": ("check_circle", "success"),
     "failed": ("error", "error"),
 }
+LIST = {  # some of the list, and half a line of what is below
+    "max-height": "250px",
+    "border": "1px solid rgba(128, 128, 128, 0.3)",
+    "border-radius": "6px",
+}
 MIDDLE_DOT = " \N{MIDDLE DOT} "
 
 
@@ -83,14 +88,17 @@ class TrainingPanel(Viewer):
             object="", severity="error", visible=False, closeable=False,
             sizing_mode="stretch_width", margin=(6, 10),
         )  # fmt: skip
-        self.list = pmui.MenuList(items=[], dense=True, sizing_mode="stretch_width", margin=0)
+        self.list = pmui.MenuList(
+            items=[], sizing_mode="stretch_width", margin=0,
+            sx={"& .MuiListItemText-root": {"my": 0}},
+        )  # fmt: skip
         self.list.param.watch(self._on_choice, "active")
         self.line = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 12))
         self.bar = pmui.LinearProgress(
             value=0, variant="determinate", sizing_mode="stretch_width", margin=(6, 12)
         )
         button = {"size": "small", "variant": "outlined", "disabled": True, "margin": (4, 6)}
-        self.cancel = pmui.Button(label="Cancel", icon="stop", color="error", **button)
+        self.cancel = pmui.Button(label="Cancel", icon="stop", **button)
         self.resume = pmui.Button(label="Resume", icon="restart_alt", **button)
         self.open = pmui.Button(label="Open in the explorer", icon="visibility", **button)
         self.cancel.on_click(self._on_cancel)
@@ -193,7 +201,9 @@ class TrainingPanel(Viewer):
             words.append(f"on {escape(status.device)}")
         if status.message:
             words.append(escape(status.message))
-        self.line.object = f"<span style='color:{colors.text}'>{MIDDLE_DOT.join(words)}</span>"
+        self.line.object = (
+            f"<span style='color:{colors.text};font-size:14px'>{MIDDLE_DOT.join(words)}</span>"
+        )
         color = {"finished": "success", "failed": "error", "stopped": "warning"}
         self.bar.param.update(
             value=round(100 * status.progress), color=color.get(status.state, "primary")
@@ -228,8 +238,7 @@ class TrainingPanel(Viewer):
             self.form, styles={"flex": "1 1 280px", "max-width": "380px"}, margin=0
         )  # fmt: skip
         runs = pn.Column(
-            self.list, sizing_mode="stretch_width", margin=(0, 6), scroll="y-auto",
-            styles={"max-height": "232px"},
+            self.list, sizing_mode="stretch_width", margin=(6, 12), scroll="y-auto", styles=LIST,
         )  # fmt: skip
         progress = pn.Column(
             runs, self.line, self.bar,

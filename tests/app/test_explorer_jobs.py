@@ -19,6 +19,7 @@ from sttrans_core import load_run
 
 APPS = Path(__file__).parents[2] / "apps"
 PATIENCE = 90  # seconds; a process starts in about five on a quiet machine
+SOON = 10  # seconds; two on a quiet machine
 
 
 def wait_for(jobs: TrainingJobs, name: str, holds: Callable[[JobStatus], bool]) -> JobStatus:
@@ -106,7 +107,7 @@ def test_cancel_resume_and_a_killed_process(jobs):
     assert jobs.status("long").state in ("stopping", "stopped")  # for all sessions
     stopped = wait_for(again, "long", is_over)
     assert stopped.state == "stopped"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < SOON
     assert stopped.can_resume
     # Nobody has to look for the next one to begin.
     assert wait_for(again, "next", is_over).state == "finished"
@@ -148,7 +149,7 @@ def test_one_that_waits_is_cancelled_and_comes_again_behind_the_others(jobs, bus
     other.cancel("second")
     assert jobs.status("second").state in ("stopping", "stopped")  # for all sessions
     stopped = wait_for(jobs, "second", is_over)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < SOON
     assert stopped.state == "stopped"
     assert stopped.message == "Stopped before the first step; resume to begin."
     other.resume("second")
