@@ -43,8 +43,10 @@ class Explorer:
         cards = pn.FlexBox(*self.cards.values(), gap="8px", sizing_mode="stretch_width", margin=0)
         self.pages = {
             "Explore": cards,
-            "Train": pn.Column(sizing_mode="stretch_width", margin=0, visible=False),
-            "About": pn.Column(sizing_mode="stretch_width", margin=0, visible=False),
+            **{
+                name: pn.Column(sizing_mode="stretch_width", margin=0, visible=False)
+                for name in ("Train", "Your data", "About")
+            },
         }
         self.choice = pmui.RadioButtonGroup(
             options=list(self.pages), value="Explore", size="small", color="default",
@@ -172,11 +174,18 @@ class Explorer:
     def _build(self, name: str) -> Viewer:
         from explorer.about import AboutView
         from explorer.training_panel import TrainingPanel
+        from explorer.your_data_panel import YourDataPanel
 
         if name == "Train":
             shown = self.pages[name].param.visible
             return TrainingPanel(self.state, on_open=self._open_run, shown=shown)
+        if name == "Your data":
+            return YourDataPanel(self.state, on_open=self._open_data)
         return AboutView(self.state)
+
+    def _open_data(self, dataset: str, page: str) -> None:
+        self.state.dataset_name = dataset
+        self.choice.value = page
 
     def _open_run(self, name: str) -> None:
         run = next((run for run in find_runs(self.state.root) if run.name == name), None)

@@ -5,7 +5,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["BUNDLED", "RunFolderInfo", "bundled_variants", "find_runs", "runs_root"]
+__all__ = [
+    "BUNDLED", "RunFolderInfo", "bundled_variants", "data_folder", "find_runs", "kept_datasets",
+    "runs_root",
+]  # fmt: skip
 
 BUNDLED = "bundled"
 
@@ -23,6 +26,16 @@ class RunFolderInfo(NamedTuple):
 def runs_root() -> Path:
     """Give the folder that holds the runs: `STTRANS_RUNS`, or else `runs` in the working folder."""
     return Path(os.environ.get("STTRANS_RUNS") or "runs").expanduser().absolute()
+
+
+def data_folder(root: Path) -> Path:
+    """Give the folder of the user's own datasets in a folder of runs."""
+    return root / "data"
+
+
+def kept_datasets(root: Path) -> list[str]:
+    """List the user's own datasets that were kept from the page, by their whole paths."""
+    return sorted(str(path) for path in data_folder(root).glob("*.nc"))
 
 
 def bundled_variants(dataset: str) -> list[str]:

@@ -1,5 +1,6 @@
 """What is open: datasets, zones and forecasters, kept for all sessions of a server."""
 
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from explorer.catalog import BUNDLED, find_runs
+from explorer.catalog import BUNDLED, find_runs, kept_datasets
 from explorer.request import Request
 from sttrans_core import (
     Forecaster,
@@ -30,18 +31,19 @@ def dataset_names(root: Path) -> dict[str, str]:
     """Give the titles of the datasets by name: simulated, real, then the user's own.
 
     Args:
-        root: Folder of run folders; the files that these were trained on are the user's own.
+        root: Folder of run folders; the user's own are the files that these were trained on, and
+            those that were kept there.
     """
     cards = list_datasets()
     names = sorted(cards, key=lambda name: (not cards[name]["synthetic"], list(cards).index(name)))
-    own = sorted({run.dataset for run in find_runs(root)} - set(cards))
+    trained_on = {run.dataset for run in find_runs(root)} - set(cards)
+    found = {name for name in trained_on if is_saved(name) and Path(name).exists()}
+    own = sorted(found | set(kept_datasets(root)))
+    stems = Counter(Path(name).stem for name in own)
     return {
         **{name: str(cards[name]["title"]) for name in names},
-        **{
-            name: f"Own: {Path(name).stem}"
-            for name in own
-            if is_saved(name) and Path(name).exists()
-        },
+        # Two of one name are told apart by their folders.
+        **{name: f"Own: {name if stems[Path(name).stem] > 1 else Path(name).stem}" for name in own},
     }
 
 

@@ -130,7 +130,7 @@ class ExplorerState(param.Parameterized):
                 out and named in `notice`.
         """
         complaints: list[str] = []
-        self.param.dataset_name.objects = dict(zip(names.values(), names, strict=True))
+        self.offer(names)
         wanted = {
             name: query[key] for name, key in LINKED.items() if (query or {}).get(key) not in UNSET
         }
@@ -142,6 +142,14 @@ class ExplorerState(param.Parameterized):
         for name, value in wanted.items():
             self._choose(name, value, complaints)
         self.notice = " ".join(complaints)
+
+    def offer(self, names: Mapping[str, str]) -> None:
+        """Offer datasets, and keep the chosen one.
+
+        Args:
+            names: Titles of the datasets by name.
+        """
+        self.param.dataset_name.objects = dict(zip(names.values(), names, strict=True))
 
     def _choose(self, name: str, value: Any, complaints: list[str]) -> None:
         if value is None or value == getattr(self, name):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import holoviews as hv
@@ -14,7 +15,6 @@ from panel.viewable import Viewer
 from explorer.catalog import find_runs
 from explorer.figure import Figure
 from explorer.jobs import JobError, JobStatus, TrainingJobs
-from explorer.opened import dataset_names
 from explorer.state import ExplorerState
 from sttrans_core import PRESETS, VARIANTS, ConfigError, ExperimentConfig, list_datasets
 from stviz import plot_training
@@ -67,12 +67,11 @@ class TrainingPanel(Viewer):
             pn.state.add_periodic_callback(self.tick, period=every)
 
     def _build_form(self) -> None:
-        titles = dataset_names(self.state.root)
-        options = dict(zip(titles.values(), titles, strict=True))
         questions = {f"{name}: {VARIANTS[name].question}": name for name in VARIANTS}
-        self.data = pmui.Select(
-            label="Data", options=options, value=self.state.dataset_name, **FIELD
-        )
+        self.data = pmui.Select(label="Data", **FIELD)
+        self._follow()
+        self.state.param.watch(self._follow, "dataset_name")
+        self.state.param.watch(self._follow, "dataset_name", what="objects")
         self.preset = pmui.Select(
             label="Preset", options=list(PRESETS), value="small",
             description="How large the model is; small trains on a laptop.", **FIELD,
@@ -121,7 +120,13 @@ class TrainingPanel(Viewer):
 
     def _suggest_name(self) -> None:
         stamp = time.strftime("%m%d-%H%M%S")
-        self.name_.value = f"{self.data.value}-{self.variant.value}-{stamp}"
+        dataset = Path(self.data.value).stem  # one of the user's own is a file
+        self.name_.value = f"{dataset}-{self.variant.value}-{stamp}"
+
+    def _follow(self, *_events: param.parameterized.Event) -> None:
+        self.data.param.update(
+            options=dict(self.state.param.dataset_name.names), value=self.state.dataset_name
+        )
 
     def config(self) -> ExperimentConfig:
         """Give the configuration that the form describes.
