@@ -184,8 +184,7 @@ class Explorer:
         return AboutView(self.state)
 
     def _open_data(self, dataset: str, page: str) -> None:
-        self.state.dataset_name = dataset
-        self.choice.value = page
+        self.state.dataset_name, self.choice.value = dataset, page
 
     def _open_run(self, name: str) -> None:
         run = next((run for run in find_runs(self.state.root) if run.name == name), None)

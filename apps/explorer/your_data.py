@@ -320,12 +320,9 @@ def keep(folder: Path, name: str, *, root: Path) -> Path:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / UNDERSTOOD, part)
-        os.link(part, file)  # unlike a move, it never replaces what is there
-    except FileExistsError as error:
-        raise YourDataError(
-            f"A new dataset needs a name of its own; got {name!r}, which is there already. Choose "
-            "another name."
-        ) from error
+        is_new = not file.exists()
+        if is_new:
+            os.link(part, file)  # unlike a move, it never replaces what came meanwhile
     except OSError as error:
         raise YourDataError(
             f"The folder of runs must be writable; got {file.parent} ({error.strerror}). Set "
@@ -333,4 +330,9 @@ def keep(folder: Path, name: str, *, root: Path) -> Path:
         ) from error
     finally:
         part.unlink(missing_ok=True)
+    if not is_new:
+        raise YourDataError(
+            f"A new dataset needs a name of its own; got {name!r}, which is there already. Choose "
+            "another name."
+        )
     return file
