@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 __all__ = [
-    "BUNDLED", "RunFolderInfo", "bundled_variants", "data_folder", "find_runs", "kept_datasets",
-    "runs_root",
+    "BUNDLED", "RunFolderInfo", "bundle_of", "bundled_variants", "data_folder", "find_runs",
+    "kept_datasets", "runs_root",
 ]  # fmt: skip
 
 BUNDLED = "bundled"
@@ -36,6 +36,18 @@ def data_folder(root: Path) -> Path:
 def kept_datasets(root: Path) -> list[str]:
     """List the user's own datasets that were kept from the page, by their whole paths."""
     return sorted(str(path) for path in data_folder(root).glob("*.nc"))
+
+
+def bundle_of(run: str, dataset: str) -> str:
+    """Give the dataset whose bundled weights a run names, or nothing where it names a folder.
+
+    Args:
+        run: `bundled` for those of the dataset itself, `bundled:metr-la` for those of another one
+            with the same places.
+        dataset: Name of the dataset that is looked at.
+    """
+    kind, _, other = run.partition(":")
+    return (other or dataset) if kind == BUNDLED else ""
 
 
 def bundled_variants(dataset: str) -> list[str]:

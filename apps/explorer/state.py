@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import param
 
-from explorer.catalog import BUNDLED, bundled_variants, find_runs, runs_root
+from explorer.catalog import BUNDLED, bundle_of, bundled_variants, find_runs, runs_root
 
 if TYPE_CHECKING:  # the packages behind it take seconds to import: after the first paint
     from explorer.evidence import Evidence
@@ -178,6 +178,10 @@ class ExplorerState(param.Parameterized):
         labels = {f"{run.name} ({run.variant})": run.name for run in folders if run.has_weights}
         if bundled_variants(self.dataset_name):
             labels = {"Bundled weights": BUNDLED, **labels}
+        if self.dataset_name.endswith((".nc", ".zarr")):  # one of the user's own
+            from explorer.opened import runs_that_fit
+
+            labels |= runs_that_fit(self.dataset_name, self.root)
         self.param.run.objects = labels or {"no trained run": ""}
         if self.run not in self.param.run.objects:
             self.run = next(iter(labels.values()), "")
@@ -185,8 +189,8 @@ class ExplorerState(param.Parameterized):
 
     @param.depends("run", watch=True)
     def _offer_variants(self) -> None:
-        if self.run == BUNDLED:
-            variants = bundled_variants(self.dataset_name)
+        if bundle := bundle_of(self.run, self.dataset_name):
+            variants = bundled_variants(bundle)
         else:
             variants = [run.variant for run in find_runs(self.root) if run.name == self.run] or [""]
         self.param.variant.objects = variants

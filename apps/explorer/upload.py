@@ -64,7 +64,8 @@ class Upload(pmui.FileInput):
             return
         if self._file is None:
             # A name comes from outside: it is only ever a name in this folder.
-            self._file = self._folder / re.sub(r"[^\w.-]+", "_", name).lstrip(".")[-80:]
+            plain = re.sub(r"[^\w.-]+", "_", name).lstrip(".")[-80:]
+            self._file = self._folder / (plain or "file")
         with self._file.open("ab") as file:
             file.write(piece)
 

@@ -26,6 +26,7 @@ from stviz.labels import clock
 
 __all__ = [
     "LARGEST_FILE",
+    "UNDERSTOOD",
     "Facts",
     "Understood",
     "YourDataError",
@@ -261,7 +262,7 @@ def _doubts(nodes: xr.Dataset, readings: np.ndarray, missing: np.ndarray) -> Ite
     names = nodes["node"].values
     shares = [(mark, float((readings == np.float32(mark)).mean())) for mark in MARKS]
     for mark, share in shares:
-        if share > (0.05 if mark == 0 else 0):
+        if share > (0.01 if mark == 0 else 0):
             yield (
                 f"{100 * share:.2g} % of the readings are {mark:g}. If that marks a missing "
                 "reading, write it under 'Marks of missing readings'."
@@ -285,7 +286,7 @@ def _doubts(nodes: xr.Dataset, readings: np.ndarray, missing: np.ndarray) -> Ite
 def _must_fix(dataset: xr.Dataset) -> str:
     """Say why a training would refuse a dataset; empty where it would not."""
     try:
-        FittedData.fit(dataset, ExperimentConfig.preset("small"))
+        FittedData.fit(dataset, ExperimentConfig.preset("small", dataset="own.nc"))
     except ValueError as error:
         return str(error)
     return ""

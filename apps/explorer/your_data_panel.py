@@ -18,7 +18,7 @@ from panel.viewable import Viewer
 
 from explorer.figure import Figure
 from explorer.file_reader import kind_of
-from explorer.opened import dataset_names
+from explorer.opened import dataset_names, runs_that_fit
 from explorer.state import ExplorerState, describe
 from explorer.upload import Upload
 from explorer.your_data import (
@@ -65,6 +65,11 @@ PATHS = (
     "<br>A file on the server can be named by its path if it lies in the folder that STTRANS_DATA "
     "names or in the folder of runs; nothing else on the server can be read."
 )
+FITTING = "A run that was trained on these places, interval and unit can forecast it as it is."
+NONE_FITS = (
+    "No run here can forecast it: a model knows the places that it was trained on, and these are "
+    "none of them (or come at another interval or in another unit). Train one on it."
+)
 
 
 class YourDataPanel(Viewer):
@@ -72,7 +77,8 @@ class YourDataPanel(Viewer):
 
     Args:
         state: The selection; its folder of runs is where datasets are kept.
-        on_open: Called with the name of a kept dataset and of the page that is to be opened on it.
+        on_open: Called with the name of a kept dataset, of the page that is to be opened on it, and
+            of the run to forecast with, if one was chosen.
     """
 
     state = param.ClassSelector(class_=ExplorerState, doc="The selection and its evidence.")
@@ -81,7 +87,7 @@ class YourDataPanel(Viewer):
         self,
         state: ExplorerState,
         *,
-        on_open: Callable[[str, str], None] = lambda _name, _page: None,
+        on_open: Callable[[str, str, str], None] = lambda _name, _page, _run: None,
         **params: Any,
     ) -> None:
         super().__init__(state=state, **params)
@@ -144,18 +150,20 @@ class YourDataPanel(Viewer):
         figure = {"sizing_mode": "stretch_width", "height": 300, "margin": 0}
         self.map = Figure(self._plot_map, **figure)
         self.series = Figure(self._plot_series, **figure)
-        self.name_ = pmui.TextInput(label="Name", **FIELD)
+        narrow = {"width": 240, "margin": (6, 10), "size": "small"}
+        self.name_ = pmui.TextInput(label="Name", **narrow)
         button = {"size": "small", "margin": (4, 6)}
         self.keep = pmui.Button(label="Keep this data", color="primary", icon="save", **button)
         self.train = pmui.Button(
             label="Train a small model on it", icon="model_training", variant="outlined", **button
         )
+        self.run = pmui.Select(label="A run that knows these places", **narrow)
         self.open = pmui.Button(
-            label="Open in the explorer", icon="visibility", variant="outlined", **button
+            label="Forecast in the explorer", icon="visibility", variant="outlined", **button
         )
         self.keep.on_click(self.on_keep)
-        self.train.on_click(lambda _: self.on_open(self.kept, "Train"))
-        self.open.on_click(lambda _: self.on_open(self.kept, "Explore"))
+        self.train.on_click(lambda _: self.on_open(self.kept, "Train", ""))
+        self.open.on_click(lambda _: self.on_open(self.kept, "Explore", self.run.value))
         self.done = pmui.Alert(
             object="", severity="success", visible=False, closeable=False,
             sizing_mode="stretch_width", margin=(6, 10),
@@ -244,7 +252,7 @@ class YourDataPanel(Viewer):
         has_data = understood.dataset is not None
         for shown in (self.facts, self.map.place, self.series.place, self.name_, self.keep):
             shown.visible = has_data
-        for shown in (self.done, self.train, self.open):
+        for shown in (self.done, self.train, self.run, self.open):
             shown.visible = False
         self._redraw()
 
@@ -274,6 +282,7 @@ class YourDataPanel(Viewer):
             file = await asyncio.to_thread(
                 keep, self.folder, self.name_.value.strip(), root=self.state.root
             )
+            fitting = await asyncio.to_thread(runs_that_fit, str(file), self.state.root)
         except YourDataError as error:
             self._complain(str(error))
             return
@@ -282,12 +291,12 @@ class YourDataPanel(Viewer):
         self._complain("")
         self.kept = str(file)
         self.state.offer(dataset_names(self.state.root))
-        self.done.param.update(
-            object=f"Kept as {escape(file.stem)}: it is in the lists of data from now on.",
-            visible=True,
-        )
+        words = f"Kept as {file.stem}: it is in the lists of data from now on. "
+        words += FITTING if fitting else NONE_FITS
+        self.done.param.update(object=escape(words), visible=True)
         self.keep.visible = self.name_.visible = False
-        self.open.visible = True
+        self.run.param.update(options=fitting, value=next(iter(fitting.values()), None))
+        self.run.visible = self.open.visible = bool(fitting)
         self.train.visible = self._facts is not None and not self._facts.must
 
     def __panel__(self) -> pn.viewable.Viewable:
@@ -305,7 +314,10 @@ class YourDataPanel(Viewer):
                 styles={"color": "var(--mui-palette-text-secondary, #808080)"},
             ),
             self.facts, self.done,
-            pn.Row(self.name_, self.keep, self.open, self.train, margin=0, align="center"),
+            pn.FlexBox(
+                self.name_, self.keep, self.run, self.open, self.train,
+                align_items="center", sizing_mode="stretch_width", margin=0,
+            ),
             pn.FlexBox(
                 *(
                     pn.Column(each.place, styles={"flex": "1 1 380px", "min-width": "0"}, margin=0)
