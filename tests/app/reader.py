@@ -9,7 +9,11 @@ import pytest
 from playwright.sync_api import Page
 
 PATIENCE = 120  # seconds, on a busy machine
-PAGES = {"Explore": "Band width", "Train": "Epochs at most"}  # what can be read on each
+PAGES = {  # what can be read on each
+    "Explore": "Band width",
+    "Train": "Epochs at most",
+    "Your data": "Places of the sensors",
+}
 
 # Where the sensors of the map are on the screen, by id.
 SENSORS = """() => {
