@@ -99,6 +99,7 @@ class YourDataPanel(Viewer):
             pn.state.on_session_destroyed(lambda _context: self.forget())
         self.uploaded: dict[str, Path] = {}
         self.understood = Understood()
+        self._round = 0
         self.kept = ""
         self._build_form()
         self._build_preview()
@@ -115,9 +116,12 @@ class YourDataPanel(Viewer):
         self.uploads, self.paths = {}, {}
         for what, label in (("readings", "Readings"), ("places", "Places of the sensors")):
             self.uploads[what] = Upload(
-                self.folder / what, largest=LARGEST_FILE, label=label, variant="outlined",
+                self.folder / what, largest=LARGEST_FILE, label=label,
                 on_file=partial(self._on_file, what), on_problem=self._complain, **FIELD,
             )  # fmt: skip
+            self.uploads[
+                what
+            ].variant = "outlined"  # named above, it would warn of what it is built on
             self.paths[what] = pmui.TextInput(
                 label=f"or path on the server: {label.lower()}", visible=bool(folders), **FIELD
             )
@@ -146,6 +150,7 @@ class YourDataPanel(Viewer):
         self.read.on_click(self.on_read)
 
     def _build_preview(self) -> None:
+        self.help = pn.pane.HTML("", sizing_mode="stretch_width", margin=(6, 10))
         self.facts = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10))
         figure = {"sizing_mode": "stretch_width", "height": 300, "margin": 0}
         self.map = Figure(self._plot_map, **figure)
@@ -206,20 +211,22 @@ class YourDataPanel(Viewer):
             YourDataError: A number is none.
         """
         given: dict[str, Any] = {"title": self.title.value.strip()}
-        given |= {name: field.value.strip() for name, field in self.fields.items() if field.visible}
-        given = {
-            name: text for name, text in given.items() if text and text not in (AUTOMATIC, WIDE)
-        }
+        for name, field in self.fields.items():
+            if field.visible and field.value not in (AUTOMATIC, WIDE):
+                is_text = isinstance(field, pmui.TextInput)  # else a name as the file has it
+                given[name] = field.value.strip() if is_text else field.value
+        given = {name: text for name, text in given.items() if text}
         if "level" in given:
             given["level"] = _number(given["level"])
         if "missing" in given:
-            given["missing"] = [_number(text) for text in re.split(r"[,;\s]+", given["missing"])]
+            given["missing"] = [_number(text) for text in re.findall(r"[^,;\s]+", given["missing"])]
         return given
 
     async def on_read(self, _event: Any = None) -> None:
         """Read the chosen files beside the event loop, and show what was understood."""
         self.read.param.update(loading=True, disabled=True)
         self._complain("")
+        before = self.understood
         try:
             readings, places = self._chosen("readings"), self._chosen("places")
             if readings is None:
@@ -232,8 +239,9 @@ class YourDataPanel(Viewer):
             facts = None
             if understood.dataset is not None:
                 facts = await asyncio.to_thread(describe_readings, understood.dataset)
-            self.name_.value = plain_name(self.title.value or readings.name.split(".")[0])
-            self._show(understood, facts)
+            if self.understood is before:  # else another file came meanwhile
+                self.name_.value = plain_name(self.title.value or readings.name.split(".")[0])
+                self._show(understood, facts)
         except Exception as error:  # noqa: BLE001 - whatever fails becomes a message on the page
             self._complain(describe(error))
         finally:
@@ -241,6 +249,7 @@ class YourDataPanel(Viewer):
 
     def _show(self, understood: Understood, facts: Facts | None) -> None:
         self.understood, self.kept = understood, ""
+        self._round += 1
         if understood.kind:
             self._show_fields(understood.kind)
             for name, first in (("time", AUTOMATIC), ("node", WIDE), ("value", WIDE)):
@@ -257,10 +266,13 @@ class YourDataPanel(Viewer):
         self._redraw()
 
     def _redraw(self, *_events: param.parameterized.Event) -> None:
+        colors = get_theme(self.state.theme)
+        paths = PATHS if server_folders(self.state.root) else ""
+        self.help.object = f"<div style='color:{colors.muted};line-height:1.45'>{HELP}{paths}</div>"
         if self._facts is not None:
-            self.facts.object = _facts_html(self._facts, get_theme(self.state.theme))
-            self.map.draw()
-            self.series.draw()
+            self.facts.object = _facts_html(self._facts, colors)
+            for figure in (self.map, self.series):
+                figure.draw(kind=self._round)  # what another file holds is another figure
 
     def _plot_map(self) -> Any:
         return plot_base_map(
@@ -300,7 +312,6 @@ class YourDataPanel(Viewer):
         self.train.visible = self._facts is not None and not self._facts.must
 
     def __panel__(self) -> pn.viewable.Viewable:
-        help_text = HELP + (PATHS if server_folders(self.state.root) else "")
         form = pn.Column(
             self.uploads["readings"], self.paths["readings"],
             self.uploads["places"], self.paths["places"],
@@ -308,12 +319,7 @@ class YourDataPanel(Viewer):
             styles={"flex": "1 1 280px", "max-width": "380px"}, margin=0,
         )  # fmt: skip
         preview = pn.Column(
-            pn.pane.HTML(
-                f"<div style='line-height:1.45'>{help_text}</div>",
-                sizing_mode="stretch_width", margin=(0, 10),
-                styles={"color": "var(--mui-palette-text-secondary, #808080)"},
-            ),
-            self.facts, self.done,
+            self.help, self.facts, self.done,
             pn.FlexBox(
                 self.name_, self.keep, self.run, self.open, self.train,
                 align_items="center", sizing_mode="stretch_width", margin=0,
