@@ -30,6 +30,7 @@ MOST_READINGS = 100_000_000
 LARGEST_CONTENT = 1 << 30  # bytes of a compressed table, unpacked
 MEMORY = 4 << 30  # bytes beyond what the libraries take
 SHOWN = 50  # columns to choose from
+LONGEST = 600  # letters of a message
 TABLES, HDF = (".csv", ".csv.gz", ".parquet"), (".h5", ".hdf5", ".hdf")
 
 
@@ -79,6 +80,8 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _describe(error: Exception, name: str) -> str:
     text = " ".join(str(error).split())
+    if len(text) > LONGEST:  # with a reading as long as a book in it
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     if isinstance(error, MemoryError) or re.search("out of memory|Unable to allocate", text):
         return (
             f"Reading {name} must take at most {MEMORY >> 30} GB of memory; got a file that takes "
@@ -185,30 +188,30 @@ def _refuse_large_arrays(path: Path) -> None:
 
     What an HDF5 file takes from other files is refused, too: these could be any on the server.
     """
+    outside, sizes = [], [0]
 
-    def check_link(name: str, link: object) -> None:
+    def note_link(name: str, link: object) -> None:
         if isinstance(link, h5py.ExternalLink):
-            _refuse_outside(name, path)
+            outside.append(name)
 
-    def check(name: str, item: object) -> None:
+    def note(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
+            sizes.append(math.prod(item.shape or ()))
             if item.external or item.is_virtual:
-                _refuse_outside(name, path)
-            _refuse_large(math.prod(item.shape or ()), path)
+                outside.append(name)
 
     try:
         with h5py.File(path, "r") as file:
-            file.visititems_links(check_link)
-            file.visititems(check)
+            file.visititems_links(note_link)
+            file.visititems(note)
     except (OSError, RuntimeError):
         return  # damaged, or of another format: the readers have sentences for both
-
-
-def _refuse_outside(name: str, path: Path) -> None:
-    raise ValueError(
-        f"{path.name} must hold all its readings itself; got {name!r}, which lies in another file. "
-        "Write it again as one file."
-    )
+    if outside:
+        raise ValueError(
+            f"{path.name} must hold all its readings itself; got {outside[0]!r}, which lies in "
+            "another file. Write it again as one file."
+        )
+    _refuse_large(max(sizes), path)
 
 
 def _refuse_large_content(path: Path) -> None:

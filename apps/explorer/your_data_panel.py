@@ -115,13 +115,11 @@ class YourDataPanel(Viewer):
         folders = server_folders(self.state.root)
         self.uploads, self.paths = {}, {}
         for what, label in (("readings", "Readings"), ("places", "Places of the sensors")):
-            self.uploads[what] = Upload(
+            upload = self.uploads[what] = Upload(
                 self.folder / what, largest=LARGEST_FILE, label=label,
                 on_file=partial(self._on_file, what), on_problem=self._complain, **FIELD,
             )  # fmt: skip
-            self.uploads[
-                what
-            ].variant = "outlined"  # named above, it would warn of what it is built on
+            upload.variant = "outlined"  # named above, it would warn of what it is built on
             self.paths[what] = pmui.TextInput(
                 label=f"or path on the server: {label.lower()}", visible=bool(folders), **FIELD
             )
