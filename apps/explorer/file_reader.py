@@ -140,10 +140,13 @@ def _read_table(
     if places.lower().endswith(".gz"):
         _refuse_large_content(Path(places))
     names = ("time", "node", "value", "units", "quantity", "missing", "title")
-    options = {"units": "", **options}
-    dataset = from_table(
-        table, _read_places(Path(places)), **{key: options[key] for key in names if key in options}
-    )
+    given = {"units": "1", **{name: options[name] for name in names if name in options}}
+    dataset = from_table(table, _read_places(Path(places)), **given)
+    if "units" not in options:  # asked for once the table itself is understood
+        raise ValueError(
+            "Readings must have a unit; got none. Write for example km/h, or 1 for numbers without "
+            "a unit."
+        )
     _refuse_large(dataset["target"].size, path)
     return dataset
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ SHOWN = 5
 FIELDS = {
     "node=": "Choose the columns of sensors and of readings in the form.",
     "time=": "Choose the column of the time stamps in the form.",
-    "units": "Write the unit in the form.",
+    "unit": "Write the unit in the form.",
     "missing=": "Write the marks of missing readings in the form.",
     "variable must": "Choose the variable in the form.",
     "level must": "Write the pressure level in the form.",
@@ -106,7 +107,7 @@ def server_folders(root: Path) -> list[Path]:
         It, and the folder that `STTRANS_DATA` names; only those that exist.
     """
     named = os.environ.get("STTRANS_DATA")
-    folders = [Path(named).expanduser()] * bool(named) + [root]
+    folders = [Path(named).expanduser(), root] if named else [root]
     return [folder.resolve() for folder in folders if folder.is_dir()]
 
 
@@ -330,7 +331,8 @@ def keep(folder: Path, name: str, *, root: Path) -> Path:
             "STTRANS_RUNS to a folder of yours and start the server again."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     if not is_new:
         raise YourDataError(
             f"A new dataset needs a name of its own; got {name!r}, which is there already. Choose "

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 # Names that a page, a spreadsheet or a formatter would take for something else.
 ODD_NAMES = ["<img src=x onerror=window.hit=1>", "=1+1", "{0} & $$x$$", "d"]
@@ -28,3 +29,15 @@ def write_table(folder: Path, frame: pd.DataFrame) -> tuple[Path, Path]:
     """Write readings and places as two CSV files."""
     frame.to_csv(folder / "speeds.csv")
     return folder / "speeds.csv", write_places(folder / "places.csv", frame)
+
+
+def grid() -> xr.Dataset:
+    """Give six-hourly temperatures on 3 x 4 cells, as a weather centre names them."""
+    return xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), np.full((5, 3, 4), 280.0), {"units": "K"})},
+        {
+            "time": pd.date_range("2024-01-01", periods=5, freq="6h"),
+            "lat": [50.0, 51.0, 52.0],
+            "lon": [1.0, 2.0, 3.0, 4.0],
+        },
+    )

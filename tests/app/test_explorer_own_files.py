@@ -14,7 +14,7 @@ import xarray as xr
 from explorer import file_reader
 from explorer.file_reader import answer
 from explorer.your_data import read_files
-from own_files import ODD_NAMES, readings, write_places, write_table
+from own_files import ODD_NAMES, grid, readings, write_places, write_table
 
 from sttrans_core import load_dataset
 
@@ -41,19 +41,6 @@ def understood(tmp_path: Path, tell):
         return load_dataset(tmp_path / "understood.nc")
 
     return ask
-
-
-def grid(**changes: object) -> xr.Dataset:
-    values = np.full((5, 3, 4), 280.0)
-    return xr.Dataset(
-        {"t2m": (("time", "lat", "lon"), values, {"units": "K"})},
-        {
-            "time": pd.date_range("2024-01-01", periods=5, freq="6h"),
-            "lat": [50.0, 51.0, 52.0],
-            "lon": [1.0, 2.0, 3.0, 4.0],
-            **changes,
-        },
-    )
 
 
 def write_semicolons(folder: Path, frame: pd.DataFrame) -> tuple[Path, Path]:
@@ -288,7 +275,7 @@ def test_reading_in_a_process_of_its_own(tmp_path):
     assert (found.problem, found.kind, found.columns[0]) == ("", "table", "time")
     assert found.dataset.sizes == {"time": 96, "node": 4}
     found = read_files(table, places, {}, folder=tmp_path)
-    assert "units must be the unit of the readings" in found.problem
+    assert "Readings must have a unit; got none." in found.problem
     assert found.hint == "Write the unit in the form."
     assert found.dataset is None
     assert not (tmp_path / "understood.nc").exists(), "that of the file before is gone"

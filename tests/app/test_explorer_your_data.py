@@ -25,9 +25,9 @@ from explorer.your_data import (
 )
 from explorer.your_data_panel import YourDataPanel
 from explorer_runs import DATASET, opened, train_runs
-from own_files import ODD_NAMES, readings, write_places, write_table
+from own_files import ODD_NAMES, grid, readings, write_places, write_table
 
-from sttrans_core import from_table, load_dataset
+from sttrans_core import from_grid, from_table, load_dataset
 
 
 def dataset_of(frame: pd.DataFrame, tmp_path: Path, **options: object):
@@ -145,8 +145,9 @@ def test_what_no_model_can_be_trained_on_is_said(tmp_path):
 
 
 def test_facts_of_a_grid():
-    weather = load_dataset("simulated-weather").isel(time=slice(0, 100))
-    assert describe_readings(weather).rows["Places"] == "384 cells, 16 x 24"
+    facts = describe_readings(from_grid(grid()))
+    assert facts.rows["Places"] == "12 cells, 3 x 4"
+    assert facts.rows["Interval"] == "6 h"
 
 
 @pytest.mark.parametrize(
