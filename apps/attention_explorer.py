@@ -13,7 +13,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.themes import Theme
-from explorer import keys, plotly_figure  # noqa: F401 - a page learns of its parts as it is served
+from explorer import keys, plotly_figure, upload  # noqa: F401 - the page learns of these parts now
 from explorer.catalog import find_runs
 from explorer.state import LINKED, PAGES, SWITCHES, ExplorerState, describe
 from explorer.style import CARDS, ON_BAR, THEMES, card, waiting
@@ -173,23 +173,28 @@ class Explorer:
         from explorer.about import AboutView
         from explorer.compare_panel import ComparePanel
         from explorer.training_panel import TrainingPanel
+        from explorer.your_data_panel import YourDataPanel
 
         if name == "Compare":
             return ComparePanel(self.state)
         if name == "Train":
             shown = self.pages[name].param.visible
             return TrainingPanel(self.state, on_open=self._open_run, shown=shown)
+        if name == "Your data":
+            return YourDataPanel(self.state, on_open=self._open_data)
         return AboutView(self.state)
+
+    def _open_data(self, dataset: str, page: str, run: str) -> None:
+        self.state.dataset_name, self.state.page = dataset, page
+        self.state.run = run or self.state.run
 
     def _open_run(self, name: str) -> None:
         run = next((run for run in find_runs(self.state.root) if run.name == name), None)
         if run is None or not run.has_weights:
             self._complain(f"The run {name!r} has no weights yet. Wait until it has finished.")
             return
-        self.state.dataset_name = run.dataset
         self.state.refresh_runs()
-        self.state.run = name
-        self.state.page = "Explore"
+        self._open_data(run.dataset, "Explore", name)
 
     def _on_theme(self, event: Any) -> None:
         with pn.io.hold(freeze=True):

@@ -5,7 +5,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["BUNDLED", "PUBLISHED", "RunFolderInfo", "bundled_variants", "find_runs", "runs_root"]
+__all__ = [
+    "BUNDLED", "PUBLISHED", "RunFolderInfo", "bundle_of", "bundled_variants", "data_folder",
+    "find_runs", "kept_datasets", "runs_root",
+]  # fmt: skip
 
 BUNDLED = "bundled"
 # Scores of finished runs and tables of them; there in a clone of the project.
@@ -25,6 +28,28 @@ class RunFolderInfo(NamedTuple):
 def runs_root() -> Path:
     """Give the folder that holds the runs: `STTRANS_RUNS`, or else `runs` in the working folder."""
     return Path(os.environ.get("STTRANS_RUNS") or "runs").expanduser().absolute()
+
+
+def data_folder(root: Path) -> Path:
+    """Give the folder of the user's own datasets in a folder of runs."""
+    return root / "data"
+
+
+def kept_datasets(root: Path) -> list[str]:
+    """List the user's own datasets that were kept from the page, by their whole paths."""
+    return sorted(str(path) for path in data_folder(root).glob("*.nc"))
+
+
+def bundle_of(run: str, dataset: str) -> str:
+    """Give the dataset whose bundled weights a run names, or nothing where it names a folder.
+
+    Args:
+        run: `bundled` for those of the dataset itself, `bundled:metr-la` for those of another one
+            with the same places.
+        dataset: Name of the dataset that is looked at.
+    """
+    kind, _, other = run.partition(":")
+    return (other or dataset) if kind == BUNDLED else ""
 
 
 def bundled_variants(dataset: str) -> list[str]:

@@ -9,7 +9,7 @@ import xarray as xr
 from panel.viewable import Viewer
 
 from explorer.alignment_views import AlignmentView
-from explorer.catalog import BUNDLED
+from explorer.catalog import bundle_of
 from explorer.comparison import compare_moment, compare_runs, read_ablations
 from explorer.comparison_text import board_html, deltas_html, moment_html, run_html
 from explorer.evidence import Evidence
@@ -151,6 +151,6 @@ class ComparePanel(Viewer):
 
 
 def _label(evidence: Evidence) -> str:
-    asked = evidence.request
-    kind = evidence.forecaster.config.label
-    return f"{kind}, bundled weights" if asked.run == BUNDLED else f"{asked.run}: {kind}"
+    kind, asked = evidence.forecaster.config.label, evidence.request
+    is_bundled = bundle_of(asked.run, asked.dataset)
+    return f"{kind}, bundled weights" if is_bundled else f"{asked.run}: {kind}"

@@ -324,6 +324,7 @@ def _say_part(evidence: Evidence, color: str) -> str:
         "this moment.",
         "validation": "In the validation part: bands were calibrated here.",
         "test": "In the test part: unseen by the model.",
+        "unseen": "Outside the period that this run was trained on, which was other data.",
     }
     return f"<span style='color:{color};font-size:12px'>{words.get(evidence.part, '')}</span>"
 

@@ -44,7 +44,8 @@ class Evidence:
         alignment: Of every place, or of the selected one; None where the model has none.
         baselines: Simple forecasts of the same origin by name, over (time, horizon, node).
         hits: On simulated data, whether the alignments of this origin hold the true causes.
-        part: `training`, `validation` or `test`: what the model knows of this moment.
+        part: `training`, `validation` or `test`: what the model knows of this moment; `unseen`
+            where it was trained on other data, of another period.
         asked: The request before that; None where it fitted.
     """
 
@@ -171,7 +172,7 @@ def load_evidence(request: Request, previous: Evidence | None = None) -> Evidenc
         alignment=alignment,
         baselines=baselines,
         hits=hits,
-        part=_part(forecaster, dataset, request.step),
+        part=_part(forecaster, dataset, request),
         asked=asked,
     )
 
@@ -254,11 +255,17 @@ def _align(
 def _baselines(
     name: str, forecaster: Forecaster, forecast: xr.Dataset, steps: np.ndarray
 ) -> dict[str, xr.DataArray]:
-    """Forecast the same origins by the last observed reading and by the historical average."""
-    parts = _parts(forecaster, open_dataset(name))
-    num_train_steps = len(parts.train) + forecaster.config.data.history_steps - 1
+    """Forecast the same origins by the last observed reading and by the historical average.
+
+    The average is that of the run's own training part: there is none of other data.
+    """
+    dataset, kinds, num_train_steps = open_dataset(name), [LastObserved], 1
+    if forecaster.config.data.dataset == name:
+        parts = _parts(forecaster, dataset)
+        num_train_steps = len(parts.train) + forecaster.config.data.history_steps - 1
+        kinds.append(HistoricalAverage)
     found = {}
-    for kind in (LastObserved, HistoricalAverage):
+    for kind in kinds:
         fitted = fit_baseline(kind, name, num_train_steps)
         values = fitted.predict(steps, horizon_steps=forecast.sizes["horizon"])
         found[kind.label] = forecast["forecast"].copy(data=values.astype(np.float32))
@@ -275,8 +282,13 @@ def _parts(forecaster: Forecaster, dataset: xr.Dataset) -> Split:
     )
 
 
-def _part(forecaster: Forecaster, dataset: xr.Dataset, step: int) -> str:
+def _part(forecaster: Forecaster, dataset: xr.Dataset, request: Request) -> str:
     """Name the part of the data that an origin lies in, as the model was trained."""
+    if forecaster.config.data.dataset != request.dataset:
+        first, last = map(pd.Timestamp, forecaster.data.period)
+        is_seen = first <= pd.Timestamp(dataset["time"].values[request.step]) <= last
+        return "training" if is_seen else "unseen"
+    step = request.step
     parts = _parts(forecaster, dataset)
     start = step - forecaster.config.data.history_steps + 1
     if start < parts.train.stop:

@@ -1,5 +1,7 @@
 """What is open: datasets, zones and forecasters, kept for all sessions of a server."""
 
+import json
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
@@ -7,22 +9,26 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from explorer.catalog import BUNDLED, find_runs
+from explorer.catalog import BUNDLED, bundle_of, find_runs, kept_datasets
 from explorer.request import Request
 from sttrans_core import (
     Forecaster,
     list_datasets,
+    list_pretrained,
     load_dataset,
     load_pretrained,
     load_run,
     load_zones,
 )
 from sttrans_core.baselines import HistoricalAverage, LastObserved
+from sttrans_core.data.grid_files import open_grids
 from sttrans_core.data.saved import is_saved
+from sttrans_core.fitted import FittedData
 from sttrans_core.grid import as_nodes
 
 __all__ = [
-    "dataset_names", "fit_baseline", "forget", "open_dataset", "open_forecaster", "open_zones"
+    "dataset_names", "fit_baseline", "forget", "open_dataset", "open_forecaster", "open_zones",
+    "runs_that_fit",
 ]  # fmt: skip
 
 
@@ -30,18 +36,19 @@ def dataset_names(root: Path) -> dict[str, str]:
     """Give the titles of the datasets by name: simulated, real, then the user's own.
 
     Args:
-        root: Folder of run folders; the files that these were trained on are the user's own.
+        root: Folder of run folders; the user's own are the files that these were trained on, and
+            those that were kept there.
     """
     cards = list_datasets()
     names = sorted(cards, key=lambda name: (not cards[name]["synthetic"], list(cards).index(name)))
-    own = sorted({run.dataset for run in find_runs(root)} - set(cards))
+    trained_on = {run.dataset for run in find_runs(root)} - set(cards)
+    found = {name for name in trained_on if is_saved(name) and Path(name).exists()}
+    own = sorted(found | set(kept_datasets(root)))
+    stems = Counter(Path(name).stem for name in own)
     return {
         **{name: str(cards[name]["title"]) for name in names},
-        **{
-            name: f"Own: {Path(name).stem}"
-            for name in own
-            if is_saved(name) and Path(name).exists()
-        },
+        # Two of one name are told apart by their folders.
+        **{name: f"Own: {name if stems[Path(name).stem] > 1 else Path(name).stem}" for name in own},
     }
 
 
@@ -87,11 +94,52 @@ def open_forecaster(request: Request) -> Forecaster | None:
     """
     if not request.run:
         return None
-    if request.run == BUNDLED:
-        return _load_bundled(request.dataset, request.variant)
+    if bundle := bundle_of(request.run, request.dataset):
+        return _load_bundled(bundle, request.variant)
     weights = request.root / request.run / "model.safetensors"
     stamp = weights.stat().st_mtime_ns if weights.is_file() else 0
     return _load_folder(request.root / request.run, stamp)
+
+
+def runs_that_fit(name: str, root: Path) -> dict[str, str]:
+    """Find the runs on other data that can forecast a dataset of the user's own.
+
+    A run knows its own places only, so these must be there as they were in training, with the same
+    interval and units.
+
+    Args:
+        name: Path of a saved dataset; its readings are not read.
+        root: Folder of run folders.
+
+    Returns:
+        Names of runs, as a request has them, by what they are called.
+    """
+    fitted = {
+        f"Bundled weights of {bundle}": (f"{BUNDLED}:{bundle}", _load_bundled(bundle, "full").data)
+        for bundle in list_pretrained()
+    }
+    for run in find_runs(root):
+        if run.has_weights and run.dataset != name:
+            try:
+                fields = json.loads((run.path / "data.json").read_text())
+                label = f"{run.name} (trained on {Path(run.dataset).stem})"
+                fitted[label] = (run.name, FittedData.from_fields(fields))
+            except (OSError, ValueError):  # a damaged run is none to choose
+                continue
+    try:
+        with open_grids(name)[0].dataset as opened:
+            nodes = as_nodes(opened)
+            return {label: run for label, (run, data) in fitted.items() if _fits(data, nodes)}
+    except (OSError, ValueError):  # what is wrong with it is said when it is loaded
+        return {}
+
+
+def _fits(data: FittedData, nodes: xr.Dataset) -> bool:
+    try:
+        data.check(nodes)
+    except ValueError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=16)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from explorer.catalog import BUNDLED
+from explorer.catalog import bundle_of
 
 __all__ = ["Request"]
 
@@ -54,7 +54,8 @@ class Request:
     @property
     def name(self) -> str:
         """The run in one word, as `of` takes it apart: `my-run` or `bundled/full`."""
-        return f"{self.run}/{self.variant}" if self.run == BUNDLED else self.run
+        is_bundled = bundle_of(self.run, self.dataset)
+        return f"{self.run}/{self.variant}" if is_bundled else self.run
 
     def of(self, run: str, variant: str = "") -> Self:
         """Give the same request of another run."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import param
 
-from explorer.catalog import BUNDLED, bundled_variants, find_runs, runs_root
+from explorer.catalog import BUNDLED, bundle_of, bundled_variants, find_runs, runs_root
 from explorer.request import Request
 
 if TYPE_CHECKING:  # the packages behind it take seconds to import: after the first paint
@@ -53,7 +53,7 @@ DAMAGES = {
     "Sensors out": "outage",
     "Noise, 10 dB": "noise",
 }
-PAGES = ("Explore", "Compare", "Train", "About")
+PAGES = ("Explore", "Compare", "Train", "Your data", "About")
 PICTURES = ("Space-time cube", "On the map", "Distance", "Delay")
 # Where the eye stands and what it looks at, three numbers each.
 CAMERA = r"^$|^(-?\d{1,3}(\.\d{1,4})?(,(?!$)|$)){6}$"
@@ -150,7 +150,7 @@ class ExplorerState(param.Parameterized):
                 out and named in `notice`.
         """
         complaints: list[str] = []
-        self.param.dataset_name.objects = dict(zip(names.values(), names, strict=True))
+        self.offer(names)
         wanted = {
             name: query[key] for name, key in LINKED.items() if (query or {}).get(key) not in UNSET
         }
@@ -162,6 +162,14 @@ class ExplorerState(param.Parameterized):
         for name, value in wanted.items():
             self._choose(name, value, complaints)
         self.notice = " ".join(complaints)
+
+    def offer(self, names: Mapping[str, str]) -> None:
+        """Offer datasets, and keep the chosen one.
+
+        Args:
+            names: Titles of the datasets by name.
+        """
+        self.param.dataset_name.objects = dict(zip(names.values(), names, strict=True))
 
     def _choose(self, name: str, value: Any, complaints: list[str]) -> None:
         if value is None or value == getattr(self, name):
@@ -190,6 +198,10 @@ class ExplorerState(param.Parameterized):
         labels = {f"{run.name} ({run.variant})": run.name for run in folders if run.has_weights}
         if bundled_variants(self.dataset_name):
             labels = {"Bundled weights": BUNDLED, **labels}
+        if self.dataset_name.endswith((".nc", ".zarr")):  # one of the user's own
+            from explorer.opened import runs_that_fit
+
+            labels |= runs_that_fit(self.dataset_name, self.root)
         self.param.run.objects = labels or {"no trained run": ""}
         if self.run not in self.param.run.objects:
             self.run = next(iter(labels.values()), "")
@@ -197,8 +209,8 @@ class ExplorerState(param.Parameterized):
 
     @param.depends("run", watch=True)
     def _offer_variants(self) -> None:
-        if self.run == BUNDLED:
-            variants = bundled_variants(self.dataset_name)
+        if bundle := bundle_of(self.run, self.dataset_name):
+            variants = bundled_variants(bundle)
         else:
             variants = [run.variant for run in find_runs(self.root) if run.name == self.run] or [""]
         self.param.variant.objects = variants
@@ -208,13 +220,15 @@ class ExplorerState(param.Parameterized):
 
     @param.depends("variant", watch=True)
     def _offer_others(self) -> None:
-        bundled = {
-            f"{name}, bundled weights": f"{BUNDLED}/{name}"
-            for name in bundled_variants(self.dataset_name)
+        runs = {}
+        for label, run in self.param.run.objects.items():
+            bundle = bundle_of(run, self.dataset_name)
+            for variant in bundled_variants(bundle) if bundle else [""]:
+                name = self.request().of(run, variant).name
+                runs[f"{label}, {variant}" if variant else label] = name
+        others = {
+            label: name for label, name in runs.items() if name not in ("", self.request().name)
         }
-        runs = bundled | dict(self.param.run.objects.items())
-        without = ("", BUNDLED, self.request().name)
-        others = {label: name for label, name in runs.items() if name not in without}
         self.param.other.objects = others or {"no other run": ""}
         if self.other not in others.values():
             self.other = next(iter(others.values()), "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from explorer.catalog import BUNDLED
+from explorer.catalog import bundle_of
 from explorer.evidence import Evidence
 from explorer.text import effect_html, sources_html, trust_html
 from stviz import (
@@ -151,8 +151,8 @@ def notebook_code(view: View) -> str:
     evidence, asked = view.evidence, view.evidence.request
     data = repr(asked.dataset)
     loads, run = "load_run", f"load_run({str(asked.root / asked.run)!r})"
-    if asked.run == BUNDLED:
-        loads, run = "load_pretrained", f"load_pretrained({data}, {asked.variant!r})"
+    if bundle := bundle_of(asked.run, asked.dataset):
+        loads, run = "load_pretrained", f"load_pretrained({bundle!r}, {asked.variant!r})"
     has_alignment = evidence.alignment is not None
     drawn = ["plot_forecast_map", "plot_series"] + ["plot_alignment_cube"] * has_alignment
     history = evidence.forecaster.config.data.history_steps

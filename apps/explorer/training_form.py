@@ -11,7 +11,6 @@ import param
 import torch
 from panel.viewable import Viewer
 
-from explorer.opened import dataset_names
 from explorer.state import ExplorerState
 from sttrans_core import PRESETS, VARIANTS, ExperimentConfig
 
@@ -32,10 +31,11 @@ class TrainingForm(Viewer):
 
     def __init__(self, state: ExplorerState, **params: Any) -> None:
         super().__init__(state=state, **params)
-        titles = dataset_names(state.root)
-        options = dict(zip(titles.values(), titles, strict=True))
         questions = {f"{name}: {VARIANTS[name].question}": name for name in VARIANTS}
-        self.data = pmui.Select(label="Data", options=options, value=state.dataset_name, **FIELD)
+        self.data = pmui.Select(label="Data", **FIELD)
+        self._follow()
+        state.param.watch(self._follow, "dataset_name")
+        state.param.watch(self._follow, "dataset_name", what="objects")
         self.variant = pmui.Select(label="Variant", options=questions, value="full", **FIELD)
         self.preset = pmui.Select(
             label="Preset", options=list(PRESETS), value="small",
@@ -78,6 +78,11 @@ class TrainingForm(Viewer):
         names = (stem, *(f"{stem}-{number}" for number in range(2, 100)))
         self.name_.value = next(
             (name for name in names if not (self.state.root / name).exists()), stem
+        )
+
+    def _follow(self, *_events: param.parameterized.Event) -> None:
+        self.data.param.update(
+            options=dict(self.state.param.dataset_name.names), value=self.state.dataset_name
         )
 
     def config(self) -> ExperimentConfig:

@@ -9,11 +9,12 @@ import pytest
 from playwright.sync_api import Page
 
 PATIENCE = 120  # seconds, on a busy machine
-PAGES = {
+PAGES = {  # what can be read on each
     "Explore": "Band width",
     "Compare": "B minus A",
     "Train": "Epochs at most",
-}  # what can be read on each
+    "Your data": "Places of the sensors",
+}
 
 # Where the sensors of the map are on the screen, by id.
 SENSORS = """() => {

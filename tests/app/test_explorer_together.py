@@ -27,7 +27,7 @@ def test_two_runs_share_selection_zoom_and_camera(explorer):
     page = explorer.home().page
     explorer.turn_to("Compare")
     explorer.until(lambda: len(cubes(explorer, CUBES)) == 2 or "with=no" in page.url)
-    explorer.choose("Compare with", "fixed_position, bundled weights")
+    explorer.choose("Compare with", "Bundled weights, fixed_position")
     explorer.until(lambda: "with=bundled%2Ffixed_position" in page.url)
     explorer.until(lambda: [("AE03" in title) for title in cubes(explorer, CUBES)] == [True] * 2)
     # One selection.
