@@ -1,8 +1,9 @@
 """The explorer: can I trust this forecast, and what is it based on?
 
 Serve it with `panel serve apps/attention_explorer.py --show`. Environment: `STTRANS_DATA` names the
-folder of real data, `STTRANS_RUNS` the folder of trained runs (`runs` where it is not set), and
-`STTRANS_TRAININGS` says how many trainings compute at the same time (one where it is not set).
+folder of real data, `STTRANS_RUNS` the folder of trained runs (`runs` where it is not set),
+`STTRANS_TRAININGS` how many trainings compute at the same time (one where it is not set), and
+`STTRANS_SCHEDULERS` the dask schedulers that may train, as in `tcp://10.0.0.1:8786`.
 """
 
 import asyncio

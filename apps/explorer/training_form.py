@@ -1,5 +1,6 @@
 """The form of a training: data, model, budget, and where it is trained."""
 
+import os
 import re
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from sttrans_core import PRESETS, VARIANTS, ExperimentConfig
 __all__ = ["TrainingForm"]
 
 FIELD = {"sizing_mode": "stretch_width", "margin": (6, 10), "size": "small"}
+SCHEDULERS = "STTRANS_SCHEDULERS"  # addresses with commas between them
 STEM_LENGTH = 48  # of a suggested name, which gets a time
 
 
@@ -52,10 +54,13 @@ class TrainingForm(Viewer):
         )  # fmt: skip
         self.seed = pmui.IntInput(label="Seed", value=0, start=0, end=10**6, **FIELD)
         self.device = pmui.Select(label="Device", **FIELD)
-        self.scheduler = pmui.TextInput(
-            label="Dask scheduler (empty: this machine)",
-            description="Trains on the workers of a scheduler that you trust, as in "
-            "tcp://10.0.0.1:8786; they have one thread each and see the same files.", **FIELD,
+        # A scheduler can run code in this server, so its owner names those to trust.
+        named = [address.strip() for address in os.environ.get(SCHEDULERS, "").split(",")]
+        self.scheduler = pmui.Select(
+            label="Where", options={"this machine": "", **{name: name for name in named if name}},
+            value="", visible=any(named),
+            description="This machine, or the workers of a dask scheduler that sees the same "
+            f"files; {SCHEDULERS} names which.", **FIELD,
         )  # fmt: skip
         self.name_ = pmui.TextInput(label="Name of the run", **FIELD)
         self.start = pmui.Button(
@@ -110,7 +115,7 @@ class TrainingForm(Viewer):
 
     def _offer_devices(self) -> None:
         has_cuda = torch.cuda.is_available()
-        if self.scheduler.value.strip():
+        if self.scheduler.value:
             options = {"auto: a GPU where the worker has one": "auto", "cpu": "cpu", "cuda": "cuda"}
         elif has_cuda:
             gpu = f"cuda ({torch.cuda.get_device_name()})"

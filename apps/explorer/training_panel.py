@@ -136,7 +136,7 @@ class TrainingPanel(Viewer):
         """Ask for a training on the scheduler that the form names, if it answers."""
         if self.form.start.loading:
             return False
-        scheduler = self.form.scheduler.value.strip()
+        scheduler = self.form.scheduler.value
         self.form.start.loading = True
         try:
             if scheduler:

@@ -34,8 +34,7 @@ from explorer.your_data import (
     server_folders,
 )
 from sttrans_core.grid import as_nodes
-from stviz import plot_base_map
-from stviz.readings import plot_readings
+from stviz import plot_base_map, plot_readings
 from stviz.theme import get_theme
 
 __all__ = ["YourDataPanel"]

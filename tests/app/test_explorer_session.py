@@ -53,17 +53,6 @@ def test_trainings_take_turns_progress_and_are_cancelled(explorer):
     assert page.get_by_role("button", name="Resume").is_enabled()
 
 
-def test_a_scheduler_that_is_none_is_told(explorer):
-    page = explorer.open("?run=full").page
-    explorer.turn_to("Train")
-    page.get_by_label("Dask scheduler").fill("nonsense")
-    page.get_by_label("Dask scheduler").press("Enter")
-    explorer.sees("auto: a GPU where the worker has one")
-    train(explorer, "nowhere")
-    explorer.sees("must be that of a dask scheduler that runs; got 'nonsense'")
-    assert listed(explorer, "nowhere").count() == 0
-
-
 def test_a_link_is_restored_and_nonsense_is_told(explorer):
     evil = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"
     explorer.open(f"?run=full&node={evil}&segment=2&k=5")

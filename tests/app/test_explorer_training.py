@@ -27,8 +27,12 @@ def connected(root: Path) -> ExplorerState:
     return state
 
 
+SCHEDULERS = ["nonsense", "http://127.0.0.1:1", "<b>tcp://a:1</b>", "tcp://127.0.0.1:8786"]
+
+
 @pytest.fixture
-def panel(tmp_path: Path) -> TrainingPanel:
+def panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingPanel:
+    monkeypatch.setenv("STTRANS_SCHEDULERS", ", ".join(SCHEDULERS))
     return TrainingPanel(connected(tmp_path))
 
 
@@ -81,10 +85,11 @@ def test_a_suggested_name_is_plain_and_free(panel, tmp_path, monkeypatch):
 def test_the_form_says_where_auto_computes(tmp_path, monkeypatch, gpu, auto):
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu is not None)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: gpu)
+    monkeypatch.setenv("STTRANS_SCHEDULERS", SCHEDULERS[-1])
     form = TrainingForm(connected(tmp_path))
     assert auto in form.device.options
     assert ("cuda" in form.device.options.values()) == (gpu is not None)
-    form.scheduler.value = "tcp://127.0.0.1:8786"
+    form.scheduler.value = SCHEDULERS[-1]
     assert list(form.device.options.values()) == ["auto", "cpu", "cuda"]
     form.device.value = "cuda"
     form.scheduler.value = ""
@@ -98,7 +103,16 @@ def test_a_refused_start_is_shown(panel):
     assert "got &#x27;../up&#x27;" in panel.alert.object
 
 
-@pytest.mark.parametrize("address", ["nonsense", "http://127.0.0.1:1", "<b>tcp://a:1</b>"])
+def test_only_schedulers_that_the_owner_of_the_server_names_are_offered(tmp_path, monkeypatch):
+    monkeypatch.delenv("STTRANS_SCHEDULERS", raising=False)
+    alone = TrainingForm(connected(tmp_path)).scheduler
+    assert (list(alone.options.values()), alone.visible) == ([""], False)
+    monkeypatch.setenv("STTRANS_SCHEDULERS", " tcp://a:1,tcp://b:2 ")
+    named = TrainingForm(connected(tmp_path)).scheduler
+    assert (list(named.options.values()), named.visible) == (["", "tcp://a:1", "tcp://b:2"], True)
+
+
+@pytest.mark.parametrize("address", SCHEDULERS[:3])
 def test_a_scheduler_that_does_not_answer_is_told_and_leaves_nothing(panel, tmp_path, address):
     panel.form.scheduler.value = address
     press(panel._on_start)
@@ -115,7 +129,7 @@ def test_a_scheduler_that_answers_gets_the_run(panel, monkeypatch):
     monkeypatch.setattr(
         panel.jobs, "start", lambda name, _config, *, scheduler: asked.append((name, scheduler))
     )
-    panel.form.name_.value, panel.form.scheduler.value = "there", " tcp://127.0.0.1:8786 "
+    panel.form.name_.value, panel.form.scheduler.value = "there", SCHEDULERS[-1]
     press(panel._on_start)
     assert asked == ["tcp://127.0.0.1:8786", ("there", "tcp://127.0.0.1:8786")]
 

@@ -51,6 +51,20 @@ def test_sizes_grow_with_weights(alignment, dataset):
     assert np.all(np.diff(np.asarray(trace.marker.size)[order]) >= 0)
 
 
+def test_two_cubes_that_are_compared_have_one_scale_and_one_floor(alignment, dataset):
+    # Of fewer sources each has more weight; of more, some lie farther away.
+    other = build_alignment(dataset, step=95, nodes=["700000", NODE], topk=3)
+    selected = {"node": NODE, "dataset": dataset}
+    first = plot_alignment_cube(alignment, beside=other, **selected).layout
+    second = plot_alignment_cube(other, beside=alignment, **selected).layout
+    alone = [plot_alignment_cube(each, **selected).layout for each in (alignment, other)]
+    assert first.coloraxis.cmax == second.coloraxis.cmax
+    assert first.coloraxis.cmax == max(layout.coloraxis.cmax for layout in alone)
+    assert first.scene.xaxis.range == second.scene.xaxis.range
+    assert first.scene.yaxis.range == second.scene.yaxis.range
+    assert first.scene.xaxis.range[0] == min(layout.scene.xaxis.range[0] for layout in alone)
+
+
 def test_stems_are_one_trace_from_each_source_to_the_target(alignment, dataset):
     stems = traces(plot_alignment_cube(alignment, node=NODE, dataset=dataset))["stems"]
     assert len(stems.x) == 3 * 12

@@ -62,8 +62,11 @@ def test_everything_is_drawn_for_odd_data(nodes, west, south, spread, missing, t
         stviz.plot_alignment_profile(alignment, by="distance", theme=theme),
         stviz.plot_alignment_profile(alignment, by="delay", node=node, theme=theme),
         stviz.plot_forecast_map(forecast, variable="error", theme=theme),
+        stviz.plot_forecast_map(forecast, variable="excess", reference=forecast, theme=theme),
+        stviz.plot_readings(dataset, nodes=nodes, theme=theme),
+        stviz.plot_errors(forecast, theme=theme),
         stviz.plot_series(forecast, node=node, dataset=dataset, theme=theme),
-        stviz.plot_alignment_map(alignment, dataset=dataset, theme=theme),
+        stviz.plot_alignment_map(alignment, dataset=dataset, beside=alignment, theme=theme),
     ]
     for picture in pictures:
         hv.render(picture, backend="bokeh")

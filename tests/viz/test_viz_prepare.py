@@ -74,6 +74,21 @@ def test_a_change_is_against_another_forecast(forecast):
             prepare_forecast_map(forecast, variable="change", reference=reference)
 
 
+def test_the_closer_of_two_forecasts_has_the_smaller_error(forecast):
+    # Two too high, or three less: one too low. Nothing is said where nothing was measured.
+    other = forecast.assign(forecast=forecast["forecast"] - [[[0], *[[3]] * 11]])
+    first = forecast["time"].values[0]
+    frame = prepare_forecast_map(
+        forecast, time=first, variable="excess", reference=other, horizon=2
+    )
+    np.testing.assert_allclose(frame["value"], [1, 1, 1, 1, np.nan])
+    frame = prepare_forecast_map(
+        other, time=first, variable="excess", reference=forecast, horizon=2
+    )
+    np.testing.assert_allclose(frame["value"], [-1, -1, -1, -1, np.nan])
+    assert value_limits(forecast, variable="excess", reference=other) == (-1, 1)
+
+
 def test_the_last_origin_is_the_default(forecast):
     assert prepare_forecast_map(forecast).attrs["time"] == forecast["time"].values[-1]
 
