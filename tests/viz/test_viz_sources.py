@@ -95,6 +95,50 @@ def test_a_profile_shows_heads_their_mean_and_all_places():
         inspect.unwrap(prepare_alignment_profile)(alignment, by="colour")
 
 
+def test_a_profile_of_several_moments_is_the_mean_of_theirs():
+    dataset = build_dataset(num_nodes=9, num_steps=60)
+    two = [build_alignment(dataset, step=step) for step in (30, 50)]
+    both = prepare_alignment_profile(two, by="delay", segment=3)
+    each = [prepare_alignment_profile(one, by="delay", segment=3)["weight"] for one in two]
+    np.testing.assert_allclose(both["weight"], np.mean(each, axis=0), atol=1e-6)
+    # Bins of distances are those of all together.
+    both = prepare_alignment_profile(two)
+    assert both["high"].max() == pytest.approx(prepare_alignment_profile(two[::-1])["high"].max())
+    np.testing.assert_allclose(both.groupby("head")["weight"].sum(), 1)
+
+
+def test_all_readings_alike_by_hand(alignment):
+    dataset = build_dataset(num_nodes=3, num_steps=40, nodes=["a", "b", "c"])
+    dataset["latitude"][:], dataset["longitude"][:] = [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]
+    dataset["target"][:] = 50.0
+    dataset["target"][30, 1] = dataset["target"][25:31, 2] = np.nan
+    alignment = alignment.isel(segment=[1])  # the only one whose places were moved
+    # 12 steps, of which 11 of b at 1 degree and 6 of c at 3 degrees were observed.
+    frame = prepare_alignment_profile(alignment, by="distance", segment=2, dataset=dataset)
+    alike = frame[frame["head"] == "all readings alike"]
+    inside = (alike["low"] <= DEGREE_KM) & (alike["high"] > DEGREE_KM)
+    assert alike.loc[inside, "weight"].item() == pytest.approx(11 / 17)
+    assert alike["weight"].iloc[-1] == pytest.approx(6 / 17)
+    frame = prepare_alignment_profile(alignment, by="delay", segment=2, dataset=dataset)
+    alike = frame[frame["head"] == "all readings alike"]
+    # The newest step lacks both, the next five c.
+    np.testing.assert_allclose(alike["weight"], np.array([0, *[1] * 5, *[2] * 6]) / 17)
+    lines = plot_alignment_profile([alignment] * 2, by="delay", segment=2, dataset=dataset)
+    assert [line.label for line in lines][-2:] == ["all readings alike", "mean of heads"]
+
+
+def test_a_profile_refuses_what_does_not_belong_together():
+    dataset = build_dataset(num_nodes=5, num_steps=40)
+    alignment = build_alignment(dataset, step=30)
+    with pytest.raises(ValueError, match=r"alignments of one model; got none\. Pass what"):
+        prepare_alignment_profile([])
+    other = build_alignment(dataset, step=30, num_heads=2)
+    with pytest.raises(ValueError, match=r"alignments of one model; got those of 2\. Pass what"):
+        prepare_alignment_profile([alignment, other])
+    with pytest.raises(ValueError, match=r"must hold the 12 steps up to 2012-03-07 02:30; got "):
+        prepare_alignment_profile(alignment, dataset=dataset.isel(time=slice(25, 40)))
+
+
 def test_sources_by_hand(alignment):
     frame = prepare_alignment(alignment, node="a", segment=2)
     # Means over the two heads: b at step 11 (0.2 + 0.6) / 2, b at step 7 (0.5 + 0.3) / 2, c 0.2.
