@@ -1,8 +1,8 @@
 """Pictures of forecasts and alignments: labelled data in, a native figure out.
 
 Every drawing takes the data first and everything else by keyword, returns the native object
-(HoloViews, Plotly, folium, ipywidgets, pandas) and never shows it. Drawing libraries are imported
-with the first function that needs them.
+(HoloViews, Plotly, folium, ipywidgets, pandas, or a page of its own) and never shows it. Drawing
+libraries are imported with the first function that needs them.
 """
 
 from importlib import import_module
@@ -11,6 +11,7 @@ from typing import Any
 __all__ = [
     "alignment_table",
     "alignment_widget",
+    "animate_forecast",
     "folium_forecast_map",
     "node_at",
     "plot_alignment_cube",
@@ -38,6 +39,7 @@ __all__ = [
 _HOMES = {
     "alignment_table": "tables",
     "alignment_widget": "widgets",
+    "animate_forecast": "animation",
     "folium_forecast_map": "folium_maps",
     "node_at": "geography",
     "plot_alignment_cube": "alignment_cube",

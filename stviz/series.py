@@ -145,7 +145,8 @@ def _name_band(forecast: xr.Dataset) -> str:
 
 def _describe(frame: pd.DataFrame, forecast: xr.Dataset, node: str) -> tuple[str, str]:
     """Write the two lines above the figure."""
-    quantity = str(forecast.attrs.get("quantity", "value")).capitalize()
+    quantity = str(forecast.attrs.get("quantity", "value"))
+    quantity = quantity[:1].upper() + quantity[1:]  # PM2.5 stays as it is
     facts = [f"forecast at {clock(_find_origin(frame, forecast))} (dotted line)"]
     if forecast.attrs.get("model"):
         facts.append(str(forecast.attrs["model"]))

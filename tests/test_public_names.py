@@ -47,6 +47,7 @@ CORE = [
 VIZ = [
     "alignment_table",
     "alignment_widget",
+    "animate_forecast",
     "folium_forecast_map",
     "node_at",
     "plot_alignment_cube",

@@ -33,6 +33,7 @@ def from_table(
     title: str = "Own sensors",
     source: str = "not stated",
     licence: str = "not stated",
+    synthetic: bool = False,
 ) -> xr.Dataset:
     """Build a dataset from a wide or a tidy table of readings and the places of the sensors.
 
@@ -57,6 +58,8 @@ def from_table(
         title: Title of the figures.
         source: Where the readings come from.
         licence: Terms of the readings.
+        synthetic: The readings are simulated, such as those of a traffic simulator; every figure
+            then says so.
 
     Returns:
         The dataset, `target(time, node)`, sensors in the order of the table.
@@ -115,7 +118,7 @@ def from_table(
             "quantity": quantity,
             "source": source,
             "licence": licence,
-            "synthetic": 0,
+            "synthetic": int(synthetic),
             **({"valid_min": float(lowest)} if lowest > -math.inf else {}),
         },
         notes=[] if times.tz is None else ["Times are UTC."],

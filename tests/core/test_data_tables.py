@@ -10,6 +10,7 @@ from data_samples import fingerprint
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sttrans_core.data.registry import data_card
 from sttrans_core.data.tables import from_table
 from sttrans_core.schema import check_dataset
 
@@ -124,6 +125,12 @@ def test_labels_are_kept_and_gaps_noted() -> None:
     assert dataset.attrs["notes"] == "Absent time steps put in as missing readings: 1."
     aware = _wide().tz_localize("UTC")
     assert from_table(aware, PLACES, units="km/h").attrs["notes"] == "Times are UTC."
+
+
+def test_simulated_readings_are_marked() -> None:
+    dataset = from_table(_wide(), PLACES, units="km/h", synthetic=True)
+    assert dataset.attrs["synthetic"] == 1
+    assert data_card(dataset)["simulated"] == "yes"
 
 
 def test_numeric_ids_match_whatever_their_spelling() -> None:

@@ -61,6 +61,7 @@ def test_every_hint_names_an_extra_that_is_there(package):
 def test_hints_name_the_extra_that_holds_their_library():
     libraries = {
         "stviz/basemap/__init__.py": "geopandas",
+        "stviz/frame_pictures.py": "matplotlib",
         "sttrans_core/data/tables.py": "pyarrow",
         "sttrans_core/data/taxi_files.py": "pyarrow",
         "sttrans_core/data/zones.py": "geopandas",

@@ -91,6 +91,11 @@ def test_title_unit_and_source_are_on_the_figure(
         assert "Mock freeways. Source: made up for tests" in written
 
 
+def test_a_quantity_is_spelt_as_the_data_spell_it(forecast):
+    series = stviz.plot_series(forecast.assign_attrs(quantity="PM2.5"), node="700000")
+    assert words(series)[0] == "PM2.5 at 700000"
+
+
 def test_simulated_data_says_so(forecast, dataset, alignment, curve):
     data = [item.assign_attrs(synthetic=1) for item in (dataset, forecast, alignment, curve)]
     figures = draw_all(*data)
