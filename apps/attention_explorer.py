@@ -223,7 +223,7 @@ class Explorer:
 ON_BAR = {
     "& .MuiToggleButton-root": {
         "color": "#fff", "borderColor": "rgba(255, 255, 255, 0.5)", "py": "2px",
-        "textTransform": "none",
+        "textTransform": "none", "whiteSpace": "nowrap",
         "&.Mui-selected, &.Mui-selected:hover, &.Mui-selected.Mui-focusVisible": {
             "color": "#fff !important", "backgroundColor": "rgba(255, 255, 255, 0.28) !important",
         },
