@@ -106,7 +106,7 @@ def test_training_and_about_are_built_when_they_are_asked_for(runs):
         return lambda page: page.choice.param.update(value=name)
 
     explorer = started(ExplorerState(root=runs), turn("Train"), turn("About"), turn("Train"))
-    assert [len(page) for page in explorer.pages.values()] == [5, 1, 1]
+    assert [len(page) for page in explorer.pages.values()] == [5, 1, 0, 1]
     assert [name for name, page in explorer.pages.items() if page.visible] == ["Train"]
 
 
