@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from stviz.figures import finish, options
-from stviz.labels import DOT, label_quantity, label_source, mark_simulated
+from stviz.labels import DOT, label_quantity, label_source, mark_simulated, pick
 from stviz.theme import Theme, get_theme
 
 __all__ = ["plot_readings"]
@@ -37,10 +37,10 @@ def plot_readings(
         series are drawn as means of consecutive readings, and the subtitle says of how many.
 
     Raises:
-        KeyError: A place is not there.
+        ValueError: A place or the theme is not there.
     """
     colors = get_theme(theme)
-    target = dataset["target"].sel(node=list(nodes))
+    target = dataset["target"].sel(node=[pick(dataset, "node", node) for node in nodes])
     readings = target.values.reshape(len(target), len(nodes), -1)[..., 0].astype(float)
     times = target["time"].values
     block = -(-len(times) // MOST_POINTS)
@@ -54,12 +54,17 @@ def plot_readings(
     units = dataset.attrs.get("units", "")
     layers = [
         options(
-            hv.Curve((times, readings[:, i]), "time", "value", label=str(node)),
+            hv.Curve(
+                (times, readings[:, i], np.full(len(times), str(node))),
+                "time",
+                ["value", "place"],
+                label=str(node),
+            ),
             color=colors.categories[i],
             line_width=1.2,
             tools=["hover"],
             hover_tooltips=[
-                ("", "$name"),
+                ("place", "@place"),
                 ("time", "@time{%F %H:%M}"),
                 ("reading", f"@value{{0.0}} {units}"),
             ],

@@ -135,7 +135,7 @@ def _read_table(
     if not places:
         raise ValueError(
             "A table must come with the places of its sensors; got none. Choose a CSV with the "
-            "columns id, latitude and longitude under 'Places'."
+            "columns id, latitude and longitude under 'Places of the sensors'."
         )
     if places.lower().endswith(".gz"):
         _refuse_large_content(Path(places))

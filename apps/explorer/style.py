@@ -12,7 +12,7 @@ HIGH, LOW = "calc(56vh - 46px)", "calc(44vh - 46px)"
 ON_BAR = {
     "& .MuiToggleButton-root": {
         "color": "#fff", "borderColor": "rgba(255, 255, 255, 0.5)", "py": "2px",
-        "textTransform": "none",
+        "textTransform": "none", "whiteSpace": "nowrap",
         "&.Mui-selected, &.Mui-selected:hover, &.Mui-selected.Mui-focusVisible": {
             "color": "#fff !important", "backgroundColor": "rgba(255, 255, 255, 0.28) !important",
         },

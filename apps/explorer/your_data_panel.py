@@ -49,6 +49,7 @@ FIELDS = {  # by the kind of a file
 }
 AUTOMATIC, WIDE = "found by its name", "none: one column a sensor"
 NUM_LINES = 4
+TEXT = "font-size:13px;line-height:1.45"
 HELP = f"""
 <b>Sensors</b>: a table with a column of time stamps and one column a sensor, or one row a reading
 (.csv, .csv.gz, .parquet; .h5 as pandas writes it), and a CSV with the columns id, latitude,
@@ -256,6 +257,7 @@ class YourDataPanel(Viewer):
             self._complain(f"{understood.problem} {understood.hint}".strip())
         self._facts = facts
         has_data = understood.dataset is not None
+        self.help.visible = not has_data
         for shown in (self.facts, self.map.place, self.series.place, self.name_, self.keep):
             shown.visible = has_data
         for shown in (self.done, self.train, self.run, self.open):
@@ -265,7 +267,7 @@ class YourDataPanel(Viewer):
     def _redraw(self, *_events: param.parameterized.Event) -> None:
         colors = get_theme(self.state.theme)
         paths = PATHS if server_folders(self.state.root) else ""
-        self.help.object = f"<div style='color:{colors.muted};line-height:1.45'>{HELP}{paths}</div>"
+        self.help.object = f"<div style='color:{colors.muted};{TEXT}'>{HELP}{paths}</div>"
         if self._facts is not None:
             self.facts.object = _facts_html(self._facts, colors)
             for figure in (self.map, self.series):
@@ -323,7 +325,7 @@ class YourDataPanel(Viewer):
             ),
             pn.FlexBox(
                 *(
-                    pn.Column(each.place, styles={"flex": "1 1 380px", "min-width": "0"}, margin=0)
+                    pn.Column(each.place, styles={"flex": "1 1 320px", "min-width": "0"}, margin=0)
                     for each in (self.map, self.series)
                 ),
                 sizing_mode="stretch_width", margin=0,
@@ -368,8 +370,8 @@ def _facts_html(facts: Facts, colors: Any) -> str:
         f"<h3>Worth a look</h3><ul style='padding-left:18px'>{warnings}</ul>" if warnings else ""
     )
     return (
-        "<style>td { padding: 2px 14px 2px 0; vertical-align: top; font-size: 13px } "
+        "<style>td { padding: 2px 14px 2px 0; vertical-align: top } "
         "h3 { margin: 12px 0 4px; font-size: 14px } p, ul { margin: 4px 0 }</style>"
-        f"<div style='color:{colors.text};line-height:1.45'><h3>What was understood</h3>"
+        f"<div style='color:{colors.text};{TEXT}'><h3>What was understood</h3>"
         f"<table>{rows}</table>{must}{doubts}</div>"
     )
