@@ -14,7 +14,7 @@ ON_BAR = {
         "color": "#fff", "borderColor": "rgba(255, 255, 255, 0.5)", "py": "2px",
         "textTransform": "none", "whiteSpace": "nowrap",
         "&.Mui-selected, &.Mui-selected:hover, &.Mui-selected.Mui-focusVisible": {
-            "color": "#fff !important", "backgroundColor": "rgba(255, 255, 255, 0.28) !important",
+            "color": "#fff !important", "backgroundColor": "rgba(0, 0, 0, 0.35) !important",
         },
     }
 }  # fmt: skip
@@ -40,7 +40,7 @@ def waiting(text: str) -> pn.pane.HTML:
     """Say what is on its way."""
     # No animation: drawn in software, it would take the time that it bridges.
     return pn.pane.HTML(
-        f"<p style='color:#808080;padding:12px;margin:0'>{text}</p>", sizing_mode="stretch_width"
+        f"<p style='opacity:0.75;padding:12px;margin:0'>{text}</p>", sizing_mode="stretch_width"
     )
 
 
