@@ -49,6 +49,7 @@ FIELDS = {  # by the kind of a file
     "": (),
 }
 AUTOMATIC, WIDE = "found by its name", "none: one column a sensor"
+NONE = {"none": ""}
 NUM_LINES = 4
 TEXT = "font-size:13px;line-height:1.45"
 HELP = f"""
@@ -161,7 +162,9 @@ class YourDataPanel(Viewer):
         self.train = pmui.Button(
             label="Train a small model on it", icon="model_training", variant="outlined", **button
         )
-        self.run = pmui.Select(label="A run that knows these places", **narrow)
+        self.run = pmui.Select(
+            label="A run that knows these places", options=NONE, value="", **narrow
+        )
         self.open = pmui.Button(
             label="Forecast in the explorer", icon="visibility", variant="outlined", **button
         )
@@ -307,7 +310,7 @@ class YourDataPanel(Viewer):
         words += FITTING if fitting else NONE_FITS
         self.done.param.update(object=escape(words), visible=True)
         self.keep.visible = self.name_.visible = False
-        self.run.param.update(options=fitting, value=next(iter(fitting.values()), None))
+        self.run.param.update(options=fitting or NONE, value=next(iter(fitting.values()), ""))
         self.run.visible = self.open.visible = bool(fitting)
         self.train.visible = self._facts is not None and not self._facts.must
 
@@ -326,7 +329,7 @@ class YourDataPanel(Viewer):
             ),
             pn.FlexBox(
                 *(
-                    pn.Column(each.place, styles={"flex": "1 1 320px", "min-width": "0"}, margin=0)
+                    pn.Column(each.place, styles={"flex": "1 1 420px", "min-width": "0"}, margin=0)
                     for each in (self.map, self.series)
                 ),
                 sizing_mode="stretch_width", margin=0,
