@@ -157,7 +157,7 @@ class YourDataPanel(Viewer):
         self.series = Figure(self._plot_series, **figure)
         narrow = {"width": 240, "margin": (6, 10), "size": "small"}
         self.name_ = pmui.TextInput(label="Name", **narrow)
-        button = {"size": "small", "margin": (4, 6)}
+        button = {"size": "small", "margin": (4, 10)}
         self.keep = pmui.Button(label="Keep this data", color="primary", icon="save", **button)
         self.train = pmui.Button(
             label="Train a small model on it", icon="model_training", variant="outlined", **button
