@@ -18,7 +18,7 @@ from panel.viewable import Viewer
 
 from explorer.figure import Figure
 from explorer.file_reader import kind_of
-from explorer.opened import dataset_names, runs_that_fit
+from explorer.opened import dataset_names, open_dataset, runs_that_fit
 from explorer.state import ExplorerState, describe
 from explorer.upload import Upload
 from explorer.your_data import (
@@ -305,6 +305,7 @@ class YourDataPanel(Viewer):
             self.keep.disabled = False
         self._complain("")
         self.kept = str(file)
+        open_dataset.cache_clear()  # a file of that name may have been there, and is gone
         self.state.offer(dataset_names(self.state.root))
         words = f"Kept as {file.stem}: it is in the lists of data from now on. "
         words += FITTING if fitting else NONE_FITS
