@@ -87,4 +87,5 @@ def plot_readings(
         show_grid=True,
         padding=(0.01, 0.08),
         legend_position="bottom",
+        active_tools=[],  # the wheel scrolls the page
     )

@@ -254,7 +254,7 @@ def _duration(span: pd.Timedelta) -> str:
     minutes = span / pd.Timedelta("1min")
     for size, word in ((1440, "days"), (60, "h"), (1, "min")):
         if minutes >= 2 * size or (minutes >= size and not minutes % size):
-            return f"{minutes / size:.4g} {word}"
+            return f"{round(minutes / size, 1):g} {word}"
     return f"{60 * minutes:g} s"
 
 

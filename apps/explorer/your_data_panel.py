@@ -18,7 +18,7 @@ from panel.viewable import Viewer
 
 from explorer.figure import Figure
 from explorer.file_reader import kind_of
-from explorer.opened import dataset_names, runs_that_fit
+from explorer.opened import dataset_names, open_dataset, runs_that_fit
 from explorer.state import ExplorerState, describe
 from explorer.upload import Upload
 from explorer.your_data import (
@@ -48,6 +48,7 @@ FIELDS = {  # by the kind of a file
     "": (),
 }
 AUTOMATIC, WIDE = "found by its name", "none: one column a sensor"
+NONE = {"none": ""}
 NUM_LINES = 4
 TEXT = "font-size:13px;line-height:1.45"
 HELP = f"""
@@ -155,12 +156,14 @@ class YourDataPanel(Viewer):
         self.series = Figure(self._plot_series, **figure)
         narrow = {"width": 240, "margin": (6, 10), "size": "small"}
         self.name_ = pmui.TextInput(label="Name", **narrow)
-        button = {"size": "small", "margin": (4, 6)}
+        button = {"size": "small", "margin": (4, 10)}
         self.keep = pmui.Button(label="Keep this data", color="primary", icon="save", **button)
         self.train = pmui.Button(
             label="Train a small model on it", icon="model_training", variant="outlined", **button
         )
-        self.run = pmui.Select(label="A run that knows these places", **narrow)
+        self.run = pmui.Select(
+            label="A run that knows these places", options=NONE, value="", **narrow
+        )
         self.open = pmui.Button(
             label="Forecast in the explorer", icon="visibility", variant="outlined", **button
         )
@@ -301,12 +304,13 @@ class YourDataPanel(Viewer):
             self.keep.disabled = False
         self._complain("")
         self.kept = str(file)
+        open_dataset.cache_clear()  # a file of that name may have been there, and is gone
         self.state.offer(dataset_names(self.state.root))
         words = f"Kept as {file.stem}: it is in the lists of data from now on. "
         words += FITTING if fitting else NONE_FITS
         self.done.param.update(object=escape(words), visible=True)
         self.keep.visible = self.name_.visible = False
-        self.run.param.update(options=fitting, value=next(iter(fitting.values()), None))
+        self.run.param.update(options=fitting or NONE, value=next(iter(fitting.values()), ""))
         self.run.visible = self.open.visible = bool(fitting)
         self.train.visible = self._facts is not None and not self._facts.must
 
@@ -325,7 +329,7 @@ class YourDataPanel(Viewer):
             ),
             pn.FlexBox(
                 *(
-                    pn.Column(each.place, styles={"flex": "1 1 320px", "min-width": "0"}, margin=0)
+                    pn.Column(each.place, styles={"flex": "1 1 420px", "min-width": "0"}, margin=0)
                     for each in (self.map, self.series)
                 ),
                 sizing_mode="stretch_width", margin=0,

@@ -45,5 +45,5 @@ def test_names_are_drawn_as_they_are():
 
 
 def test_a_place_must_be_there():
-    with pytest.raises(ValueError, match="node must be one of"):
+    with pytest.raises(ValueError, match=r"node must be one of the labels .* got .nowhere."):
         plot_readings(build_dataset(num_nodes=2), nodes=["nowhere"])
