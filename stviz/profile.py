@@ -253,7 +253,7 @@ def plot_alignment_profile(
     when = f"from {times[0]}"
     if len(times) > 1:
         when = f"{len(times)} moments, {times[0]} to {times[-1]}"
-    facts = f"{who}{DOT}{when}{DOT}{lead}"
+    facts = f"{who}{DOT}{when}{DOT}{lead}{DOT}k = {first.attrs['topk']}"
     return finish(
         hv.Overlay(layers),
         title=mark_simulated(f"{question} it looks", first),
