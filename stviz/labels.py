@@ -4,6 +4,7 @@ Also the words that every figure carries: title, unit, source, and "Simulated" w
 """
 
 from collections.abc import Hashable, Sequence
+import unicodedata
 from textwrap import wrap
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "minutes_per_step",
     "pick",
     "pick_time",
+    "spellable",
     "time_unit",
     "wrap_facts",
     "wrap_words",
@@ -181,6 +183,19 @@ def mark_simulated(title: str, data: xr.Dataset) -> str:
         The title, marked or unchanged.
     """
     return f"Simulated{DOT}{title}" if data.attrs.get("synthetic") else title
+
+
+def spellable(text: str) -> str:
+    """Replace what HoloViews cannot spell in the label of a layer.
+
+    Args:
+        text: Any text, such as the name of a place.
+
+    Returns:
+        The text; characters that have no name in Unicode are replaced.
+    """
+    mark = "\N{REPLACEMENT CHARACTER}"
+    return "".join(letter if unicodedata.name(letter, "") else mark for letter in text)
 
 
 def wrap_facts(facts: str, *, width: int | None = None, newline: str = "\n") -> str:

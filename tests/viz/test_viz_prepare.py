@@ -75,17 +75,16 @@ def test_a_change_is_against_another_forecast(forecast):
 
 
 def test_the_closer_of_two_forecasts_has_the_smaller_error(forecast):
-    # Two too high, or three less: one too low. Nothing is said where nothing was measured.
+    # Two too high, or three less: one too low.
     other = forecast.assign(forecast=forecast["forecast"] - [[[0], *[[3]] * 11]])
-    first = forecast["time"].values[0]
-    frame = prepare_forecast_map(
-        forecast, time=first, variable="excess", reference=other, horizon=2
-    )
-    np.testing.assert_allclose(frame["value"], [1, 1, 1, 1, np.nan])
-    frame = prepare_forecast_map(
-        other, time=first, variable="excess", reference=forecast, horizon=2
-    )
-    np.testing.assert_allclose(frame["value"], [-1, -1, -1, -1, np.nan])
+    options = {"time": forecast["time"].values[0], "variable": "excess"}
+    frame = prepare_forecast_map(forecast, reference=other, horizon=2, **options)
+    assert frame["value"].tolist() == [1] * 5
+    frame = prepare_forecast_map(other, reference=forecast, horizon=2, **options)
+    assert frame["value"].tolist() == [-1] * 5
+    # The first step is the same in both, and not known everywhere.
+    frame = prepare_forecast_map(other, reference=forecast, horizon=1, **options)
+    np.testing.assert_allclose(frame["value"], [0, 0, 0, 0, np.nan])
     assert value_limits(forecast, variable="excess", reference=other) == (-1, 1)
 
 
