@@ -73,7 +73,8 @@ def plot_readings(
         for i, node in enumerate(nodes)
     ]
     means = f"means of {block} readings" if block > 1 else "every reading"
-    quantity = str(dataset.attrs.get("quantity", "value")).capitalize()
+    quantity = str(dataset.attrs.get("quantity", "value"))
+    quantity = quantity[:1].upper() + quantity[1:]  # "PM2.5" keeps its letters
     return finish(
         hv.Overlay(layers),
         title=mark_simulated(f"{quantity} at {len(nodes)} places", dataset),

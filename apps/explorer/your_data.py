@@ -263,7 +263,7 @@ def _doubts(nodes: xr.Dataset, readings: np.ndarray, missing: np.ndarray) -> Ite
     names = nodes["node"].values
     shares = [(mark, float((readings == np.float32(mark)).mean())) for mark in MARKS]
     for mark, share in shares:
-        if share > (0.01 if mark == 0 else 0):
+        if share > (0 if mark < 0 else 0.01):  # a few of the others may be measured
             yield (
                 f"{100 * share:.2g} % of the readings are {mark:g}. If that marks a missing "
                 "reading, write it under 'Marks of missing readings'."

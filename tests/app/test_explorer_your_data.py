@@ -121,7 +121,7 @@ def test_facts_are_those_of_the_readings(tmp_path):
 def test_what_looks_odd_is_said(tmp_path):
     frame = readings(names=["a", "b", "stuck", "silent"])
     frame.iloc[:12, 0] = 0  # 3 % of all readings
-    frame.iloc[5, 1] = -999
+    frame.iloc[5, 1], frame.iloc[6, 1] = -999, 999  # of which a single one may be measured
     frame["stuck"], frame["silent"] = 7.0, np.nan
     dataset = dataset_of(frame, tmp_path)
     spots = [52.0, 52.0, 0.0, 52.3], [4.0, 4.0, 0.0, 4.3]

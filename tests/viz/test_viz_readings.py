@@ -31,8 +31,10 @@ def test_long_series_are_drawn_as_means_of_what_was_read():
     # 3002 readings as at most 1500 points: means of three, the last two left out.
     assert len(drawn) == 1000
     np.testing.assert_array_equal(drawn[:4], [1.0, np.nan, 7.5, 10.0])
+    dataset.attrs["quantity"] = "black carbon of PM2.5"
     overlay = plot_readings(dataset, nodes=dataset["node"].values.tolist())
     figure = hv.render(overlay, backend="bokeh")
+    assert figure.title.text == "Black carbon of PM2.5 at 2 places"
     assert any("means of 3 readings" in getattr(line, "text", "") for line in figure.above)
 
 
