@@ -3,8 +3,8 @@
 Also the words that every figure carries: title, unit, source, and "Simulated" where that is so.
 """
 
-from collections.abc import Hashable, Sequence
 import unicodedata
+from collections.abc import Hashable, Sequence
 from textwrap import wrap
 from typing import Any
 

@@ -7,7 +7,14 @@ import numpy as np
 import xarray as xr
 
 from stviz.figures import finish, options
-from stviz.labels import DOT, label_quantity, label_source, mark_simulated, pick
+from stviz.labels import (
+    DOT,
+    label_quantity,
+    label_source,
+    mark_simulated,
+    pick,
+    spellable,
+)
 from stviz.theme import Theme, get_theme
 
 __all__ = ["plot_readings"]
@@ -58,7 +65,7 @@ def plot_readings(
                 (times, readings[:, i], np.full(len(times), str(node))),
                 "time",
                 ["value", "place"],
-                label=str(node),
+                label=spellable(str(node)),
             ),
             color=colors.categories[i],
             line_width=1.2,

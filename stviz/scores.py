@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from stviz.figures import finish, options
-from stviz.labels import label_source, mark_simulated, time_unit
+from stviz.labels import label_source, mark_simulated, spellable, time_unit
 from stviz.prepare import prepare_scores
 from stviz.theme import Theme, get_theme
 
@@ -244,9 +244,10 @@ def line_and_dots(
     Returns:
         The line and the dots.
     """
-    line = hv.Curve((x, y), "x", "y", label=label)
+    spelt = spellable(label)
+    line = hv.Curve((x, y), "x", "y", label=spelt)
     # Names go through the data: in the text of a tooltip they could be read as fields.
-    dots = hv.Scatter({"x": x, "y": y, "name": [label] * len(x)}, "x", ["y", "name"], label=label)
+    dots = hv.Scatter({"x": x, "y": y, "name": [label] * len(x)}, "x", ["y", "name"], label=spelt)
     return [
         options(line, color=color, line_width=width, line_dash=dash),
         options(dots, color=color, size=5, tools=["hover"], hover_tooltips=tips),

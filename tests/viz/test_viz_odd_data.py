@@ -33,6 +33,14 @@ names = st.lists(
     missing=False,
     theme="light",
 )
+@example(
+    nodes=["Huairou", "<\U0009c929@", "\U0004efd3"],  # characters without a name
+    west=179.9,
+    south=84.9,
+    spread=0.3,
+    missing=True,
+    theme="light",
+)
 @given(
     nodes=names,
     west=st.sampled_from([-118.0, 179.9, -179.9, 0.0]),
