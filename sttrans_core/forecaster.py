@@ -74,7 +74,10 @@ class Forecaster:
     @property
     def scores(self) -> xr.Dataset | None:
         """The test scores beside the baselines, if the run was evaluated."""
-        return read_scores(self.run_dir, self.data.attrs) if self.run_dir else None
+        if not self.run_dir:
+            return None
+        steps = self.config.data.horizon_steps
+        return read_scores(self.run_dir, self.data.attrs, horizon_steps=steps)
 
     def windows(self, dataset: xr.Dataset) -> Windows:
         """Give the windows of a dataset, scaled as in training.

@@ -50,18 +50,19 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     write_whole(path, table.to_csv(index=False, float_format="%.5f", lineterminator="\n"))
 
 
-def read_scores(run_dir: Path, attrs: dict[str, Any]) -> xr.Dataset | None:
+def read_scores(run_dir: Path, attrs: dict[str, Any], *, horizon_steps: int) -> xr.Dataset | None:
     """Read the scores of a run.
 
     Args:
         run_dir: Folder of the run.
         attrs: Attributes of its data.
+        horizon_steps: Steps that it forecasts.
 
     Returns:
         The scores, or None where the run was not evaluated.
 
     Raises:
-        RunError: The file is damaged.
+        RunError: The file is damaged, or lacks a step of a model.
     """
     path = Path(run_dir) / "scores.csv"
     if not path.exists():
@@ -74,10 +75,13 @@ def read_scores(run_dir: Path, attrs: dict[str, Any]) -> xr.Dataset | None:
         scores = scores.sel(model=order)
         lead = table.drop_duplicates("horizon").sort_values("horizon")["lead_minutes"]
         lead, protocol = lead.astype(float).to_numpy(), str(table["protocol"].iloc[0])
+        steps = table.groupby("model")["horizon"].apply(sorted)
+        if any(each != [*range(1, horizon_steps + 1)] for each in steps):
+            raise ValueError("A step of a model is missing or there twice.")
     except (OSError, LookupError, ValueError) as error:  # of pandas and xarray
         raise RunError(
-            f"scores.csv of a run must be a table written by evaluate; got an unreadable one in "
-            f"{path.parent}. Score the run again with write=True."
+            "scores.csv of a run must be a whole table, as evaluate writes it; got a damaged one "
+            f"in {path.parent}. Score the run again with write=True."
         ) from error
     return scores.assign_coords(lead_minutes=("horizon", lead)).assign_attrs(
         units=attrs["units"],

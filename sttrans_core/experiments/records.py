@@ -110,12 +110,13 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[RunRecord], list[Path]]:
 def _read(path: Path) -> RunRecord | None:
     folder = RunFolder(path)
     data = folder.read_json("data.json") if folder.holds("data.json") else {"attrs": {}}
-    scores = read_scores(path, data["attrs"]) if folder.holds("scores.csv") else None
+    config = folder.config()
+    scores = read_scores(path, data["attrs"], horizon_steps=config.data.horizon_steps)
     if scores is None:
         return None
     return RunRecord(
         path=path,
-        config=folder.config(),
+        config=config,
         fields=folder.read_json("config.json"),
         fingerprint=data["fingerprint"],
         units=data["attrs"]["units"],

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from sttrans_core.experiments.tables import ResultTable
-from sttrans_core.runs import RunFolder
 from sttrans_core.scores import write_table
+from sttrans_core.whole_files import write_whole
 
 __all__ = ["to_markdown", "write_tables"]
 
@@ -25,23 +25,32 @@ def write_tables(tables: list[ResultTable], output: Path) -> list[Path]:
         The files.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written; nothing in it has changed.
     """
     output.mkdir(parents=True, exist_ok=True)
-    folder, written = RunFolder(output), []
-    for table in tables:
-        write_table(table.frame, output / f"{table.name}.csv")
-        folder.write_text(f"{table.name}.md", to_markdown(table))
-        written += [output / f"{table.name}.csv", output / f"{table.name}.md"]
-        for plot in entry_points(group="sttrans.figures", name="results"):
-            figure = plot.load()(table.frame, title=table.title, credit="\n".join(table.notes[1:]))
-            with TemporaryDirectory(dir=output, prefix=".") as parts:
-                # A page, and beside it what all pages draw with.
-                figure.write_html(Path(parts, f"{table.name}.html"), include_plotlyjs="directory")
-                for part in Path(parts).iterdir():
-                    part.replace(output / part.name)
-            written.append(output / f"{table.name}.html")
-    return written
+    try:
+        # All of them, or what was there stays as it is.
+        with TemporaryDirectory(dir=output, prefix=".") as folder:
+            names = [name for table in tables for name in _write(table, Path(folder))]
+            for part in Path(folder).iterdir():
+                part.replace(output / part.name)
+    except OSError as error:
+        error.filename = str(output)
+        raise
+    return [output / name for name in names]
+
+
+def _write(table: ResultTable, folder: Path) -> list[str]:
+    """Write a table into a folder, and give the names of its files."""
+    names = [f"{table.name}.csv", f"{table.name}.md"]
+    write_table(table.frame, folder / names[0])
+    write_whole(folder / names[1], to_markdown(table))
+    for plot in entry_points(group="sttrans.figures", name="results"):
+        figure = plot.load()(table.frame, title=table.title, credit="\n".join(table.notes[1:]))
+        names.append(f"{table.name}.html")
+        # A page, and beside it what all pages draw with.
+        figure.write_html(folder / names[-1], include_plotlyjs="directory")
+    return names
 
 
 def to_markdown(table: ResultTable) -> str:

@@ -292,7 +292,7 @@ def test_the_command_writes_every_table_with_its_figure(tmp_path, monkeypatch):
     assert contents(tmp_path / "runs") == before
 
 
-def test_a_page_that_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch):
+def test_tables_that_cannot_all_be_written_leave_what_was_there(tmp_path, monkeypatch):
     def write_html(page: Path, **options: str) -> None:
         page.with_name(f"{options['include_plotlyjs']}.js").write_text("half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -302,9 +302,23 @@ def test_a_page_that_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch)
     monkeypatch.setattr(writing, "entry_points", Mock(return_value=[plot]))
     mock_run(tmp_path / "runs", "a", mae=1.0)
     tables = list(_tables(tmp_path / "runs").values())
-    with pytest.raises(OSError, match="No space left"):
-        writing.write_tables(tables, tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"table1.csv", "table1.md"}
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "table1.csv").write_text("of another day")
+    with pytest.raises(OSError, match=f"No space left.*{output}"):
+        writing.write_tables(tables, output)
+    assert contents(output) == {"table1.csv": b"of another day"}
+
+
+@pytest.mark.parametrize("lost", [slice(1, 2), slice(-1, None), slice(3, None)])
+def test_scores_that_lack_a_step_are_no_scores(tmp_path, lost):
+    run = mock_run(tmp_path, "a", mae=1.0)
+    mock_run(tmp_path, "b", mae=2.0)
+    lines = (run / "scores.csv").read_text().splitlines()
+    del lines[lost]
+    (run / "scores.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(RunError, match=f"must be a whole table, .* damaged one in {run}"):
+        read_runs([tmp_path])
 
 
 def test_without_runs_the_command_says_so(tmp_path, monkeypatch, capsys):

@@ -144,7 +144,7 @@ def test_a_line_that_is_being_written_is_left_out(run_copy):
 )
 def test_damaged_scores_are_refused(text, run_copy):
     (run_copy / "scores.csv").write_text(text)
-    with pytest.raises(RunError, match=r"scores\.csv of a run must be a table written by evaluate"):
+    with pytest.raises(RunError, match=r"scores\.csv of a run must be a whole table"):
         load_run(run_copy).scores  # noqa: B018
 
 
