@@ -3,9 +3,20 @@
 import re
 
 import pytest
-from reader import SERIES
+from axe_playwright_python.sync_playwright import Axe
+from reader import PAGES, SERIES
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
+
+# What axe finds of the widgets' own library, out of reach from here.
+NOT_OURS = {
+    "aria-progressbar-name": "the page's loading indicator, and that of a training, have no name",
+    "aria-prohibited-attr": "the icons that tell a widget's description are labelled spans",
+    "button-name": "the arrows of a field for numbers; the field itself has a name and takes keys",
+    "scrollable-region-focusable": "the page itself, which the keyboard scrolls all the same",
+}
+SERIOUS = ("serious", "critical")
+DARK = "#14171a"
 
 
 def test_a_tap_on_the_map_moves_every_view(explorer):
@@ -189,3 +200,29 @@ def test_another_dataset_keeps_a_lead_time_chosen(explorer):
     explorer.home().choose("Data", "Simulated weather")
     first = explorer.page.get_by_role("button", name="1\u20133", exact=True, pressed=True)
     explorer.until(lambda: first.count() == 1)
+
+
+def findings(explorer, **options):
+    """Give what axe finds serious on the page in sight, with the places."""
+    answer = Axe().run(explorer.page, options={"resultTypes": ["violations"], **options})
+    return {
+        each["id"]: [node["html"][:200] for node in each["nodes"][:3]]
+        for each in answer.response["violations"]
+        if each["impact"] in SERIOUS and each["id"] not in NOT_OURS
+    }
+
+
+def test_no_page_has_a_serious_finding_of_accessibility(explorer):
+    explorer.home()
+    for name in PAGES:
+        explorer.turn_to(name)
+        assert findings(explorer) == {}, name
+    toggle = explorer.page.get_by_role("button", name="Toggle theme")
+    toggle.click()
+    explorer.until(lambda: DARK in explorer.backgrounds())
+    explorer.page.wait_for_timeout(2000)  # colours fade over
+    for name in PAGES:
+        explorer.turn_to(name)
+        assert findings(explorer, runOnly=["color-contrast"]) == {}, name
+    toggle.click()
+    explorer.home()

@@ -303,11 +303,11 @@ def test_a_bad_file_then_a_good_one_is_kept_and_offered(panel, state, tmp_path):
     assert not panel.open.visible
     assert state.param.dataset_name.names["Own: ring"] == file
     assert state.dataset_name == DATASET, "the selection stays as it is"
-    assert training.data.options["Own: ring"] == file
+    assert training.form.data.options["Own: ring"] == file
     state.dataset_name = file
-    assert training.data.value == file
-    assert training.name_.value.startswith("ring-full-")
-    training.config()
+    assert training.form.data.value == file
+    assert training.form.name_.value.startswith("ring-full-")
+    training.form.config()
 
 
 def test_a_session_leaves_nothing_behind(state):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -227,13 +227,16 @@ def another_server() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def greet() -> None:
-            with suppress(OSError):
+            with suppress(OSError), ExitStack() as answered:
                 while True:
-                    server.accept()[0].sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+                    guest = answered.enter_context(server.accept()[0])
+                    guest.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
 
-        threading.Thread(target=greet, daemon=True).start()
+        greeter = threading.Thread(target=greet)
+        greeter.start()
         yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
+        greeter.join()
 
 
 def test_a_scheduler_that_nobody_runs_is_refused(monkeypatch, capsys, tmp_path):
