@@ -217,6 +217,7 @@ def test_no_page_has_a_serious_finding_of_accessibility(explorer):
     for name in PAGES:
         explorer.turn_to(name)
         assert findings(explorer) == {}, name
+    explorer.turn_to("Explore")
     toggle = explorer.page.get_by_role("button", name="Toggle theme")
     toggle.click()
     explorer.until(lambda: DARK in explorer.backgrounds())
