@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 import param
@@ -102,6 +103,8 @@ class ComparePanel(Viewer):
         }
         self.deltas = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.board = pn.pane.HTML("", sizing_mode="stretch_both", margin=(4, 10))
+        self._pair: tuple[Any, ...] = ()
+        self._table: pd.DataFrame | None = None
         for view in self.views.values():
             view.start()
         state.param.watch(self.refresh, ["evidence", "compared", "segment", "theme", "page"])
@@ -123,12 +126,18 @@ class ComparePanel(Viewer):
         self.deltas.visible = self.moment.visible = second is not None
         if second is None or second.forecaster is None:
             return
+        pair = (first.forecaster, second.forecaster)
+        if pair != self._pair:  # not at each moment: other seeds are read from their folders
+            self._pair, self._table = pair, compare_runs(*pair, state.root)
+        self.deltas.object = deltas_html(self._table, colors)
+        steps = [each.forecast.sizes["horizon"] for each in (first, second)]
+        self.moment.visible = steps[0] == steps[1]
+        if not self.moment.visible:
+            return
         step = first.last_step(state.segment)
         lead = float(first.forecast["lead_minutes"].sel(horizon=step))
         words = describe_lead(lead, step_minutes=minutes_per_step(first.forecast))
         self.moment.object = moment_html(compare_moment(first, second, step), words, colors)
-        table = compare_runs(first.forecaster, second.forecaster, state.root)
-        self.deltas.object = deltas_html(table, colors)
 
     def __panel__(self) -> pn.viewable.Viewable:
         view, name = self.views, self.names

@@ -5,7 +5,6 @@ Nothing here knows a widget.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -296,7 +295,6 @@ def _part(forecaster: Forecaster, dataset: xr.Dataset, request: Request) -> str:
     return "validation" if start < parts.validation.stop else "test"
 
 
-@lru_cache(maxsize=4)
 def sample_test_part(
     name: str, forecaster: Forecaster
 ) -> tuple[xr.Dataset, dict[str, xr.DataArray]]:

@@ -277,3 +277,15 @@ def test_a_page_that_is_not_in_sight_draws_nothing_until_it_is(runs):
     assert view.cube.object is None
     state.page = "Compare"
     assert view.cube.object is not None
+
+
+def test_runs_of_different_horizons_are_no_pair_at_one_moment(compared):
+    panel, shown = ComparePanel(compared), compared.compared
+    assert panel.moment.visible
+    table = panel._table
+    compared.segment = 2
+    assert panel._table is table  # nothing is read again for another lead time
+    shorter = shown.forecast.isel(horizon=slice(4))
+    compared.compared = replace(shown, forecast=shorter, alignment=None)
+    assert not panel.moment.visible
+    compared.param.update(compared=shown, segment=1)
