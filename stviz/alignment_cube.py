@@ -1,5 +1,6 @@
 """The alignment in space-time: a Plotly cube with the map as its floor and time going up."""
 
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -24,7 +25,7 @@ SYMBOLS = {"window": ("circle", "window source"), "global": ("diamond", "global 
 def plot_alignment_cube(
     alignment: xr.Dataset,
     *,
-    node: str | None = None,
+    node: str | Sequence[str] | None = None,
     segment: int = 1,
     head: int | None = None,
     topk: int | None = None,
@@ -48,7 +49,8 @@ def plot_alignment_cube(
 
     Args:
         alignment: A labelled alignment.
-        node: The target sensor; may be left out where there is only one.
+        node: The target; may be left out where there is only one. Several targets are shown
+            together, with the mean of their weights, and stems to their middle.
         segment: The block of horizon steps, from 1.
         head: One attention head, from 0; None gives the mean over heads.
         topk: Show at most this many sources; all when None.
@@ -79,7 +81,7 @@ def plot_alignment_cube(
     sources = prepare_alignment(alignment, node=node, **shown)
     other = None
     if beside is not None:
-        other = prepare_alignment(beside, node=sources.attrs["node"], **shown)
+        other = prepare_alignment(beside, node=sources.attrs["targets"], **shown)
     return go.Figure(
         describe_cube(
             sources,
@@ -280,21 +282,19 @@ def _draw_stems(frame: CubeFrame, sources: pd.DataFrame) -> dict:
 
 def _draw_target(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> list[dict]:
     at = sources.attrs
-    (x, y), name = frame.target, escape(at["node"])
+    name, several = escape(at["node"]), len(at["points"]) > 1
+    x, y = frame.target
+    east, north = np.transpose(at["points"])
     lead = describe_lead(
         at["first_minutes"], at["last_minutes"], step_minutes=at["interval_minutes"]
     )
     line = {"color": colors.target, "width": 5}
+    history = scatter(
+        x=[x, x], y=[y, y], z=[frame.oldest, 0], mode="lines", line=line, name="own history",
+        meta="own history",
+    )  # fmt: skip
     return [
-        scatter(
-            x=[x, x],
-            y=[y, y],
-            z=[frame.oldest, 0],
-            mode="lines",
-            line=line,
-            name="own history",
-            meta="own history",
-        ),
+        *([] if several else [history]),
         scatter(
             x=[x, x, x],
             y=[y, y, y],
@@ -304,12 +304,12 @@ def _draw_target(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> list
             meta="lead",
         ),
         scatter(
-            x=[x],
-            y=[y],
-            z=[frame.target_step],
+            x=frame.turn(east),
+            y=north,
+            z=np.full(len(north), frame.target_step),
             mode="markers",
             marker={
-                "size": 9,
+                "size": 5 if several else 9,
                 "symbol": "square",
                 "color": colors.target,
                 "line": {"color": colors.paper, "width": 1.5},

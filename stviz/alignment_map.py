@@ -1,13 +1,13 @@
 """The alignment on the map: how much each place counts, summed over its time steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import holoviews as hv
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stviz.areas import HOLLOW, draw_outlines, draw_places, hover_lines, name_places
+from stviz.areas import HOLLOW, draw_outlines, draw_places, few, hover_lines, name_places
 from stviz.figures import LiveFigure, finish, options
 from stviz.ground import draw_ground, map_frame
 from stviz.labels import DOT, label_source, time_unit
@@ -28,7 +28,7 @@ SMALLEST, LARGEST = 6.0, 26.0
 def plot_alignment_map(
     alignment: xr.Dataset,
     *,
-    node: str | None = None,
+    node: str | Sequence[str] | None = None,
     segment: int = 1,
     head: int | None = None,
     topk: int | None = None,
@@ -49,7 +49,8 @@ def plot_alignment_map(
 
     Args:
         alignment: A labelled alignment.
-        node: The target place; may be left out where there is only one.
+        node: The target place; may be left out where there is only one. Several targets are shown
+            together, with the mean of their weights, and lines to their middle.
         segment: The block of horizon steps, from 1.
         head: One attention head, from 0; None gives the mean over heads.
         topk: Show at most this many sources (place and time step); all when None.
@@ -85,12 +86,12 @@ def plot_alignment_map(
     sources = prepare_alignment(alignment, node=node, **selected)
     other = None
     if beside is not None:
-        other = prepare_alignment(beside, node=sources.attrs["node"], **selected)
+        other = prepare_alignment(beside, node=sources.attrs["targets"], **selected)
     where, data = _locate(sources, dataset, zones)
     limit = _heaviest(sources, other)
     places = _place_sources(sources, where, limit)
     title, subtitle = _describe(sources, alignment)
-    target = where.loc[[sources.attrs["node"]]]
+    target = where.loc[list(sources.attrs["targets"])]
     shown = pd.concat([places, target.reset_index()]) if focus else where.reset_index()
     ground = draw_ground(data, shown, basemap=basemap, tiles=tiles, colors=colors)
     lines = []
@@ -148,9 +149,9 @@ def update_alignment_map(
     for label in ("Lines", "Sources"):
         figure.fill(label, columns | {"color": columns["weight"]})
         figure.scale(label, 0.0, limit)
-    target = where.loc[[sources.attrs["node"]]].reset_index()
-    for label in ("Target", "Target name"):
-        figure.fill(label, {name: target[name].to_numpy() for name in target})
+    target = where.loc[list(sources.attrs["targets"])].reset_index()
+    for label, shown in (("Target", target), ("Target name", few(target))):
+        figure.fill(label, {name: shown[name].to_numpy() for name in shown})
     figure.entitle(*_describe(sources, alignment))
 
 
@@ -165,10 +166,10 @@ def _locate(
     """Give the places to draw, by node: those of the dataset, or of the sources and the target."""
     if dataset is not None:
         where = prepare_places(dataset, zones=zones).set_index("node")
-        if {sources.attrs["node"], *sources["node"]} <= set(where.index):
+        if {*sources.attrs["targets"], *sources["node"]} <= set(where.index):
             return where, dataset
     at = sources.attrs
-    own = pd.DataFrame([{name: at[name] for name in ("node", "longitude", "latitude")}])
+    own = pd.DataFrame(at["points"], columns=["longitude", "latitude"]).assign(node=at["targets"])
     table = pd.concat([own, sources[["node", "longitude", "latitude"]]]).drop_duplicates("node")
     data = xr.Dataset(
         coords={
@@ -194,7 +195,7 @@ def _place_sources(sources: pd.DataFrame, where: pd.DataFrame, limit: float) -> 
     """Give what is drawn of each place, from the lightest to the heaviest, which lies on top."""
     places = sum_by_place(sources).iloc[::-1].drop(columns=["longitude", "latitude"])
     share = np.sqrt(places["weight"] / limit)
-    target = where.loc[sources.attrs["node"]]
+    target = where.loc[list(sources.attrs["targets"]), ["x", "y"]].mean()
     return places.join(where, on="node").assign(
         x2=target["x"],
         y2=target["y"],
@@ -256,7 +257,7 @@ def _draw_target(target: pd.DataFrame, colors: Theme) -> list[hv.Element]:
         )
     else:
         options(mark, **HOLLOW, line_color=colors.target, line_width=3)
-    return [mark, name_places(target, colors, label="Target name")]
+    return [mark, name_places(few(target), colors, label="Target name")]
 
 
 def _draw_causes(causes: pd.DataFrame, where: pd.DataFrame, colors: Theme) -> list[hv.Element]:

@@ -14,12 +14,13 @@ from stviz.places import EDGES, FINEST, LABELS, bounds_of, noun_of, shape_parts
 from stviz.theme import Theme
 
 __all__ = [
-    "HOLLOW", "draw_hidden", "draw_outlines", "draw_places", "draw_selected", "hover_lines",
-    "name_places",
+    "HOLLOW", "draw_hidden", "draw_outlines", "draw_places", "draw_selected", "few",
+    "hover_lines", "name_places",
 ]  # fmt: skip
 
 # HoloViews would fill polygons that have columns, if they had no colour of their own.
 HOLLOW = {"fill_color": "white", "fill_alpha": 0.0}
+MOST_NAMED = 8
 
 
 def draw_places(
@@ -63,7 +64,7 @@ def draw_outlines(places: pd.DataFrame, colors: Theme) -> hv.Element:
 def draw_selected(
     places: pd.DataFrame, selected: str | Sequence[str] | None, colors: Theme
 ) -> list[hv.Element]:
-    """Ring and name some places.
+    """Ring some places, and name them where they are few.
 
     Args:
         places: What `prepare_places` gives.
@@ -90,7 +91,7 @@ def draw_selected(
     )
     if noun_of(places) == "sensor":
         options(ring, size=17)
-    return [ring, name_places(shown, colors, label="Selected names")]
+    return [ring, name_places(few(shown), colors, label="Selected names")]
 
 
 def draw_hidden(places: pd.DataFrame, hidden: Sequence[str], colors: Theme) -> list[hv.Element]:
@@ -114,6 +115,11 @@ def draw_hidden(places: pd.DataFrame, hidden: Sequence[str], colors: Theme) -> l
         pick(data, "node", name, name="hidden")
     crosses = hv.Points(places[places["node"].isin(hidden)], ["x", "y"], [], label="Hidden")
     return [options(crosses, marker="x", size=11, color=colors.text, line_width=2.5)]
+
+
+def few(places: pd.DataFrame) -> pd.DataFrame:
+    """Give the places whose names have room on a map: all where they are few, else none."""
+    return places if len(places) <= MOST_NAMED else places.head(0)
 
 
 def name_places(places: pd.DataFrame, colors: Theme, *, label: str) -> hv.Labels:

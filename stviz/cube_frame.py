@@ -78,12 +78,16 @@ def measure_frame(
     """
     at = sources.attrs
     near = sources if beside is None else pd.concat([sources, beside])
-    longitude = np.append(near["longitude"], at["longitude"]).astype(float)
-    latitude = np.append(near["latitude"], at["latitude"]).astype(float)
+    east, north = np.transpose(at["points"])
+    longitude = np.append(near["longitude"], east).astype(float)
+    latitude = np.append(near["latitude"], north).astype(float)
     if places is not None:
         near = places
-        if focus and at["node"] in places["node"].to_numpy():
-            near = nearest_places(places, at["node"], count=max(at["window_nodes"], 2))
+        own = places[places["node"].isin(at["targets"])]
+        if focus and len(own):
+            near = own
+            if len(own) == 1:
+                near = nearest_places(places, at["node"], count=max(at["window_nodes"], 2))
             near = near if causes is None else pd.concat([near, causes])
         longitude = np.append(longitude, near["longitude"])
         latitude = np.append(latitude, near["latitude"])

@@ -11,16 +11,13 @@ from sttrans_core.grid import as_nodes
 from sttrans_core.schema import check_forecast
 from stviz.figures import finish, options
 from stviz.labels import DOT, label_source, mark_simulated
-from stviz.places import noun_of, prepare_places
+from stviz.regions import node_weights, prepare_regions
 from stviz.scores import line_and_dots
 from stviz.theme import Theme, get_theme
 
 __all__ = ["plot_errors", "prepare_errors"]
 
 GROUPS = ("hour", "region")
-# From the equator to either pole, in degrees.
-BANDS = {"tropics": 23.5, "mid-latitudes": 66.5, "polar": 90.1}
-LEAST_SPAN = 10.0  # degrees of latitude that are worth bands
 
 
 def prepare_errors(
@@ -47,9 +44,14 @@ def prepare_errors(
         ValueError: `by` is neither, no region is known, or nothing was observed.
     """
     forecast = as_nodes(check_forecast(forecast))
-    groups = _hours(forecast) if by == "hour" else _regions(forecast, by, zones)
+    if by not in GROUPS:
+        raise ValueError(
+            f"by must be one of {', '.join(GROUPS)}; got {by!r}. Pass one of these names."
+        )
+    regions = None if by == "hour" else prepare_regions(forecast, zones=zones)
+    groups = _hours(forecast) if regions is None else regions.to_numpy()
     truth = forecast["target"].values.astype(float)
-    weight = np.where(np.isfinite(truth), _areas(forecast, zones), 0.0)
+    weight = np.where(np.isfinite(truth), node_weights(forecast, zones=zones), 0.0)
     if not weight.any():
         raise ValueError(
             "Errors need observed targets; got none in this forecast. Forecast times whose "
@@ -89,34 +91,6 @@ def _hours(forecast: xr.Dataset) -> np.ndarray:
     lead = pd.to_timedelta(forecast["lead_minutes"].values, "min").to_numpy()
     when = forecast["time"].values[:, None] + lead
     return pd.DatetimeIndex(when.ravel()).hour.to_numpy().reshape(*when.shape, 1)
-
-
-def _regions(forecast: xr.Dataset, by: str, zones: pd.DataFrame | None) -> np.ndarray:
-    if by != "region":
-        raise ValueError(
-            f"by must be one of {', '.join(GROUPS)}; got {by!r}. Pass one of these names."
-        )
-    nodes, latitude = forecast["node"].values, forecast["latitude"].values
-    if zones is not None:
-        return zones.loc[nodes, "borough"].to_numpy(str)
-    if "corridor" in forecast.coords:
-        return forecast["corridor"].values.astype(str)
-    if np.ptp(latitude) < LEAST_SPAN:
-        raise ValueError(
-            f"Regions need zones, a coordinate 'corridor', or {LEAST_SPAN:g} degrees of latitude; "
-            f"got {np.ptp(latitude):.1f} degrees of latitude alone. Group by hour."
-        )
-    band = np.searchsorted(list(BANDS.values()), np.abs(latitude), side="right")
-    names = np.array(list(BANDS), "<U20")[band]
-    side = np.where(latitude < 0, " south", " north")
-    return np.where(band == 0, names, np.char.add(names, side))
-
-
-def _areas(forecast: xr.Dataset, zones: pd.DataFrame | None) -> np.ndarray:
-    """Give the weight of each place: cells of a grid shrink towards the poles."""
-    is_cell = zones is None and noun_of(prepare_places(forecast)) == "cell"
-    latitude = forecast["latitude"].values
-    return np.cos(np.radians(latitude)) if is_cell else np.ones(len(latitude))
 
 
 def plot_errors(

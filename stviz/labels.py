@@ -21,7 +21,9 @@ __all__ = [
     "label_source",
     "mark_simulated",
     "minutes_per_step",
+    "name_nodes",
     "pick",
+    "pick_nodes",
     "pick_time",
     "spellable",
     "time_unit",
@@ -62,6 +64,48 @@ def pick(data: xr.Dataset, dim: str, value: Hashable | None, *, name: str | None
             f"Pass one of {_examples(labels)}."
         )
     return value
+
+
+def pick_nodes(
+    data: xr.Dataset, node: str | Sequence[str] | None, *, dim: str = "node"
+) -> list[str]:
+    """Give one place or several after checking that they are there.
+
+    Args:
+        data: Labelled data with a coordinate `dim`.
+        node: An id, some ids, or None for the only one there is.
+        dim: The dimension of the places.
+
+    Returns:
+        Ids, each once, in the order of the data.
+
+    Raises:
+        ValueError: An id is absent, there is none, or None was given and there are several.
+    """
+    if node is None or isinstance(node, str):
+        return [str(pick(data, dim, node, name="node"))]
+    labels = data[dim].values.astype(str)
+    wanted = {str(each) for each in node}
+    unknown = sorted(wanted - set(labels.tolist()))
+    if unknown or not wanted:
+        got = repr(unknown[0]) if unknown else "none of them"
+        raise ValueError(
+            f"node must be one or more of the labels of '{dim}'; got {got}. "
+            f"Pass some of {_examples(labels.tolist())}."
+        )
+    return labels[np.isin(labels, list(wanted))].tolist()
+
+
+def name_nodes(nodes: Sequence[str]) -> str:
+    """Name one place by its id, several by their number.
+
+    Args:
+        nodes: Ids.
+
+    Returns:
+        Text such as "400001" or "12 places".
+    """
+    return nodes[0] if len(nodes) == 1 else f"{len(nodes)} places"
 
 
 def pick_time(forecast: xr.Dataset, time: object | None) -> pd.Timestamp:

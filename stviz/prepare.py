@@ -1,6 +1,6 @@
 """From labelled forecasts and scores to the tidy tables that the drawings show. Pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,9 @@ import xarray as xr
 
 from sttrans_core.grid import as_nodes
 from sttrans_core.schema import check_forecast, interval_of
-from stviz.labels import pick, pick_time
+from stviz.labels import pick, pick_nodes, pick_time
 from stviz.places import prepare_places
+from stviz.regions import node_weights
 
 __all__ = [
     "MAP_VARIABLES",
@@ -152,17 +153,18 @@ def _percentile(values: np.ndarray, share: float) -> float:
 def prepare_series(
     forecast: xr.Dataset,
     *,
-    node: str,
+    node: str | Sequence[str],
     time: object | None = None,
     dataset: xr.Dataset | None = None,
     baselines: Mapping[str, xr.Dataset | xr.DataArray] | None = None,
     history_steps: int = 36,
 ) -> pd.DataFrame:
-    """Give history, truth, forecast, band and baselines of one sensor around one origin.
+    """Give history, truth, forecast, band and baselines of a place around one origin.
 
     Args:
         forecast: A labelled forecast, of nodes or a grid.
-        node: The place.
+        node: The place, or several, whose mean is given: of those that were read at a time, cells
+            by their area.
         time: Forecast origin; the last one when None.
         dataset: The dataset behind it, for the readings before the origin.
         baselines: Forecasts of the same origins by name, as datasets with `forecast` or as arrays.
@@ -170,43 +172,58 @@ def prepare_series(
 
     Returns:
         One row per time step, index `time`; columns part ("history" or "horizon"), reading (NaN
-        where missing or unknown), forecast, lower, upper, and one per baseline. The row of the
+        where missing or unknown), forecast, lower, upper (NaN for several places: the band of a
+        mean is not the mean of bands), and one per baseline. The row of the
         origin carries the last reading as the start of the forecast lines.
 
     Raises:
         ValueError: The node or time is not there, or `history_steps` is below 1.
     """
     forecast = as_nodes(check_forecast(forecast))
-    pick(forecast, "node", node)
+    nodes = pick_nodes(forecast, node)
     if history_steps < 1:
         raise ValueError(
             f"history_steps must be at least 1; got {history_steps}. "
             "Pass the number of readings to show before the forecast."
         )
     origin = pick_time(forecast, time)
-    slab = forecast.sel(time=origin, node=node)
+    slab = forecast.sel(time=origin, node=nodes)
+    weight = np.ones(1)
+    if len(nodes) > 1:
+        weight = node_weights(forecast)[np.isin(forecast["node"].values, nodes)]
     leads = pd.to_timedelta(slab["lead_minutes"].values, unit="min")
-    columns = {"reading": slab["target"].values.astype(float)}
-    for name in ("forecast", "lower", "upper"):
-        columns[name] = slab[name].values.astype(float)
+    columns = {name: _mean(slab[name], weight) for name in ("target", "forecast")}
+    columns = {"reading": columns.pop("target"), **columns}
+    for name in ("lower", "upper"):
+        band = _mean(slab[name], weight)
+        columns[name] = band if len(nodes) == 1 else np.full(band.shape, np.nan)
     for name, baseline in (baselines or {}).items():
         array = baseline["forecast"] if isinstance(baseline, xr.Dataset) else baseline
         array = as_nodes(array.to_dataset(name="target"))["target"]
-        line = array.sel(time=origin, node=node).reindex(horizon=slab["horizon"].values)
-        columns[name] = line.values.astype(float)
+        line = array.sel(time=origin, node=nodes).reindex(horizon=slab["horizon"].values)
+        columns[name] = _mean(line, weight)
     ahead = pd.DataFrame(columns, index=pd.DatetimeIndex(origin + leads, name="time"))
     ahead.insert(0, "part", "horizon")
     if dataset is None:
         return ahead
     dataset = as_nodes(dataset)
-    pick(dataset, "node", node)
+    pick_nodes(dataset, nodes)
     start = origin - (history_steps - 1) * interval_of(dataset)
-    past = dataset["target"].sel(node=node, time=slice(start, origin))
+    past = dataset["target"].sel(node=nodes, time=slice(start, origin))
     before = pd.DataFrame(
-        {"part": "history", "reading": past.values.astype(float)},
+        {"part": "history", "reading": _mean(past, weight)},
         index=pd.DatetimeIndex(past["time"].values, name="time"),
     )
     return pd.concat([before, ahead])
+
+
+def _mean(values: xr.DataArray, weight: np.ndarray) -> np.ndarray:
+    """Give the mean over the places that have a value."""
+    numbers = np.moveaxis(values.values.astype(float), values.get_axis_num("node"), -1)
+    counted = np.where(np.isfinite(numbers), weight, 0.0)
+    total = counted.sum(-1)
+    mean = np.nansum(numbers * counted, -1) / np.where(total > 0, total, np.nan)
+    return np.asarray(mean)
 
 
 def missing_spans(series: pd.DataFrame) -> list[tuple[pd.Timestamp, pd.Timestamp]]:

@@ -1,12 +1,23 @@
 """From a labelled alignment to a tidy table of the sources behind one forecast. Pure functions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from sttrans_core.schema import check_alignment
-from stviz.geography import distance_km
-from stviz.labels import DOT, clock, describe_lead, mark_simulated, minutes_per_step, pick
+from stviz.geography import distance_km, unwrap_longitude
+from stviz.labels import (
+    DOT,
+    clock,
+    describe_lead,
+    mark_simulated,
+    minutes_per_step,
+    name_nodes,
+    pick,
+    pick_nodes,
+)
 
 __all__ = ["describe_alignment", "prepare_alignment", "prepare_causes", "sum_by_place"]
 
@@ -14,7 +25,7 @@ __all__ = ["describe_alignment", "prepare_alignment", "prepare_causes", "sum_by_
 def prepare_alignment(
     alignment: xr.Dataset,
     *,
-    node: str | None = None,
+    node: str | Sequence[str] | None = None,
     segment: int = 1,
     head: int | None = None,
     topk: int | None = None,
@@ -27,7 +38,8 @@ def prepare_alignment(
 
     Args:
         alignment: A labelled alignment.
-        node: The target sensor; may be left out where there is only one.
+        node: The target; may be left out where there is only one. Several targets, such as a
+            region, have the mean of their weights: sources that they share are one.
         segment: The block of horizon steps, from 1.
         head: One attention head, from 0; None gives the mean over heads.
         topk: List at most this many sources; all when None.
@@ -37,15 +49,16 @@ def prepare_alignment(
         One row per source: rank (from 1), node, longitude and latitude in degrees, step (0 is the
         oldest of the history), steps_behind and minutes_behind the forecast origin, lag_steps and
         lag_minutes behind the first step of the segment, time, weight, distance_km to the target,
-        direction from it ("downstream" or "upstream" along a road, else a compass point), reading
-        in original units, found_in ("window" or "global"). `attrs` describe the target, the
+        direction from it ("downstream" or "upstream" along a road, else a compass point; empty
+        where targets differ), reading in original units, found_in ("window" or "global"). `attrs`
+        describe the target (several by their middle and their number, and by `targets`), the
         segment, the heads, `shown_weight`, `covered_mass` and `num_valid`.
 
     Raises:
         ValueError: The node, segment or head is not there, or a limit is out of range.
     """
     check_alignment(alignment)
-    target = str(pick(alignment, "query_node", node, name="node"))
+    targets = pick_nodes(alignment, node, dim="query_node")
     pick(alignment, "segment", segment)
     if head is not None:
         pick(alignment, "head", head)
@@ -56,60 +69,105 @@ def prepare_alignment(
             f"min_weight must be between 0 and 1; got {min_weight}. "
             "Weights sum to 1, so values near 0.01 are usual."
         )
-    one = alignment.sel(query_node=target, segment=segment)
-    weight = one["weight"].mean("head") if head is None else one["weight"].sel(head=head)
-    mass = one["covered_mass"].mean() if head is None else one["covered_mass"].sel(head=head)
-    attrs = _describe_target(alignment, one, target, segment, head)
-    valid = one["valid"].values.astype(bool)
-    steps = one["source_step"].values.astype(int)
-    behind = attrs["history_steps"] - 1 - steps
-    lag = behind + attrs["first_step"]
-    latitude, longitude = one["source_latitude"].values, one["source_longitude"].values
-    frame = pd.DataFrame(
-        {
-            "node": one["source_node"].values.astype(str),
-            "longitude": longitude.astype(float),
-            "latitude": latitude.astype(float),
-            "step": steps,
-            "steps_behind": behind,
-            "minutes_behind": behind * attrs["interval_minutes"],
-            "lag_steps": lag,
-            "lag_minutes": lag * attrs["interval_minutes"],
-            "time": one["source_time"].values,
-            "weight": weight.values.astype(float),
-            "distance_km": distance_km(
-                latitude, longitude, attrs["latitude"], attrs["longitude"]
-            ).astype(float),
-            "direction": one["source_direction"].values.astype(str),
-            "reading": one["source_value"].values.astype(float),
-            "found_in": np.where(one["in_window"].values.astype(bool), "window", "global"),
-        }
+    places = np.flatnonzero(np.isin(alignment["query_node"].values, targets))
+    some = alignment.isel(query_node=places).sel(segment=segment)
+    dims = ("query_node", "source")
+    chosen = some if head is None else some.sel(head=head)
+    weight, mass = (
+        each.mean("head") if head is None else each
+        for each in (chosen["weight"], chosen["covered_mass"])
     )
-    frame = frame[valid & (frame["weight"] >= min_weight).to_numpy()]
+    weight = weight.transpose(*dims).values.astype(float)
+    # A target without any observed source has no say.
+    weight = weight / max(1, np.count_nonzero(weight.any(-1)))
+    attrs = _describe_targets(alignment, some, targets, segment, head)
+    steps = some["source_step"].transpose(*dims).values.astype(int)
+    latitude, longitude = (
+        some[f"source_{name}"].transpose(*dims).values.astype(float)
+        for name in ("latitude", "longitude")
+    )
+    distance = distance_km(
+        latitude, longitude,
+        some["query_latitude"].values[:, None], some["query_longitude"].values[:, None],
+    )  # fmt: skip
+    valid = some["valid"].transpose(*dims).values.astype(bool)
+    in_window = some["in_window"].transpose(*dims).values.astype(bool)
+    columns = {
+        "node": some["source_node"].transpose(*dims).values.astype(str),
+        "longitude": longitude,
+        "latitude": latitude,
+        "step": steps,
+        "time": some["source_time"].transpose(*dims).values,
+        "weight": weight,
+        "distance_km": distance.astype(float),
+        "direction": some["source_direction"].transpose(*dims).values.astype(str),
+        "reading": some["source_value"].transpose(*dims).values.astype(float),
+        "found_in": np.where(in_window, "window", "global"),
+    }
+    frame = pd.DataFrame({name: values[valid] for name, values in columns.items()})
+    if len(targets) > 1:
+        frame = _merge(frame)
+    behind = attrs["history_steps"] - 1 - frame["step"].to_numpy()
+    lag = behind + attrs["first_step"]
+    for name, many in (("steps_behind", behind), ("lag_steps", lag)):
+        frame.insert(frame.columns.get_loc("time"), name, many)
+        minutes = many * attrs["interval_minutes"]
+        frame.insert(frame.columns.get_loc("time"), name.replace("steps", "minutes"), minutes)
+    frame = frame[frame["weight"] >= min_weight]
     frame = frame.sort_values("weight", ascending=False, kind="stable").head(topk)
     frame = frame.reset_index(drop=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     frame.attrs = {
         **attrs,
         "shown_weight": float(frame["weight"].sum()),
-        "covered_mass": float(mass),
+        "covered_mass": float(mass.mean()),
         "num_valid": int(valid.sum()),
         "min_weight": float(min_weight),
     }
     return frame
 
 
-def _describe_target(
-    alignment: xr.Dataset, one: xr.Dataset, target: str, segment: int, head: int | None
+def _merge(frame: pd.DataFrame) -> pd.DataFrame:
+    """Join the sources that several targets have in common."""
+    weight = frame["weight"]
+    by_window = weight.where(frame["found_in"] == "window", 0.0)
+    frame = frame.assign(distance_km=frame["distance_km"] * weight, by_window=by_window)
+    groups = frame.groupby(["node", "step"], sort=False)
+    merged = groups.first()
+    sums = groups[["weight", "distance_km", "by_window"]].sum()
+    merged[["weight", "by_window"]] = sums[["weight", "by_window"]]
+    merged["distance_km"] = sums["distance_km"] / sums["weight"].where(sums["weight"] > 0)
+    merged["direction"] = merged["direction"].where(groups["direction"].nunique() == 1, "")
+    is_near = merged.pop("by_window") >= merged["weight"] / 2
+    merged["found_in"] = np.where(is_near, "window", "global")
+    return merged.reset_index()[frame.columns.drop("by_window")]
+
+
+def _describe_targets(
+    alignment: xr.Dataset,
+    some: xr.Dataset,
+    targets: Sequence[str],
+    segment: int,
+    head: int | None,
 ) -> dict:
     attrs = alignment.attrs
     minutes = minutes_per_step(alignment)
     heads = alignment.sizes["head"]
-    first, last = int(one["segment_first_step"]), int(one["segment_last_step"])
+    first, last = int(some["segment_first_step"]), int(some["segment_last_step"])
     return {
-        "node": target,
-        "latitude": float(one["query_latitude"]),
-        "longitude": float(one["query_longitude"]),
+        "node": name_nodes(targets),
+        "targets": tuple(targets),
+        "points": tuple(
+            zip(
+                *(
+                    some[f"query_{name}"].values.astype(float).tolist()
+                    for name in ("longitude", "latitude")
+                ),
+                strict=True,
+            )
+        ),
+        "latitude": float(some["query_latitude"].mean()),
+        "longitude": float(unwrap_longitude(some["query_longitude"].values).mean()),
         "segment": segment,
         "first_step": first,
         "last_step": last,

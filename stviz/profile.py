@@ -19,7 +19,9 @@ from stviz.labels import (
     label_source,
     mark_simulated,
     minutes_per_step,
+    name_nodes,
     pick,
+    pick_nodes,
     time_unit,
 )
 from stviz.theme import Theme, get_theme
@@ -36,7 +38,7 @@ def prepare_alignment_profile(
     alignment: xr.Dataset | Sequence[xr.Dataset],
     *,
     by: By = "distance",
-    node: str | None = None,
+    node: str | Sequence[str] | None = None,
     segment: int = 1,
     dataset: xr.Dataset | None = None,
 ) -> pd.DataFrame:
@@ -46,7 +48,7 @@ def prepare_alignment_profile(
         alignment: A labelled alignment, or several of one model at other moments, together.
         by: `distance` between the source and the target, or `delay` from the source's reading to
             the first step of the segment.
-        node: The target; all targets of the alignment together where it is None.
+        node: The target, or several; all targets of the alignment together where it is None.
         segment: The block of horizon steps, from 1.
         dataset: What was forecast; adds how the weight would be shared out if every observed
             reading of another place had the same.
@@ -67,7 +69,7 @@ def prepare_alignment_profile(
     for each in several:
         pick(each, "segment", segment)
         if node is not None:
-            pick(each, "query_node", node, name="node")
+            pick_nodes(each, node, dim="query_node")
     edges = _distance_edges(several) if by == "distance" else _delay_edges(several[0], segment)
     names = [*(f"head {head}" for head in several[0]["head"].values), MEAN]
     shares = np.concatenate([_shares(each, by, node, segment, edges) for each in several])
@@ -105,13 +107,15 @@ def _several(alignment: xr.Dataset | Sequence[xr.Dataset]) -> list[xr.Dataset]:
     return several
 
 
-def _rows(alignment: xr.Dataset, node: str | None) -> np.ndarray:
+def _rows(alignment: xr.Dataset, node: str | Sequence[str] | None) -> np.ndarray:
     """Give the positions of the targets that are asked for."""
-    return np.flatnonzero((alignment["query_node"].values == node) | (node is None))
+    if node is None:
+        return np.arange(alignment.sizes["query_node"])
+    return np.flatnonzero(np.isin(alignment["query_node"].values, node))
 
 
 def _shares(
-    alignment: xr.Dataset, by: By, node: str | None, segment: int, edges: np.ndarray
+    alignment: xr.Dataset, by: By, node: str | Sequence[str] | None, segment: int, edges: np.ndarray
 ) -> np.ndarray:
     """Sum the weights of sources in each bin, over (query, head, bin)."""
     one, targets = alignment.sel(segment=segment), _rows(alignment, node)
@@ -124,7 +128,11 @@ def _shares(
 
 
 def _alike(
-    alignment: xr.Dataset, dataset: xr.Dataset, by: By, node: str | None, edges: np.ndarray
+    alignment: xr.Dataset,
+    dataset: xr.Dataset,
+    by: By,
+    node: str | Sequence[str] | None,
+    edges: np.ndarray,
 ) -> np.ndarray:
     """Share out the observed readings of other places, over (query, bin)."""
     history, time = int(alignment.attrs["history_steps"]), alignment["time"].values
@@ -189,7 +197,7 @@ def plot_alignment_profile(
     alignment: xr.Dataset | Sequence[xr.Dataset],
     *,
     by: By = "distance",
-    node: str | None = None,
+    node: str | Sequence[str] | None = None,
     segment: int = 1,
     dataset: xr.Dataset | None = None,
     theme: str | Theme = "light",
@@ -201,7 +209,7 @@ def plot_alignment_profile(
     Args:
         alignment: A labelled alignment, or several of one model at other moments, together.
         by: "distance" or "delay".
-        node: The target; all targets of the alignment together where it is None.
+        node: The target, or several; all targets of the alignment together where it is None.
         segment: The block of horizon steps, from 1.
         dataset: What was forecast; adds how the weight would be shared out if every observed
             reading of another place had the same.
@@ -248,7 +256,9 @@ def plot_alignment_profile(
         step_minutes=minutes,
     )
     question = "How far away" if by == "distance" else "How long ago"
-    who = f"{node}" if node is not None else f"{first.sizes['query_node']} places"
+    who = f"{first.sizes['query_node']} places"
+    if node is not None:
+        who = name_nodes(pick_nodes(first, node, dim="query_node"))
     times = sorted(clock(each["time"].values) for each in several)
     when = f"from {times[0]}"
     if len(times) > 1:

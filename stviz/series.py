@@ -1,6 +1,6 @@
 """Readings, forecast, band and baselines of one sensor over time, with gaps shown as gaps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import holoviews as hv
@@ -8,8 +8,17 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sttrans_core.grid import as_nodes
 from stviz.figures import LiveFigure, finish, options
-from stviz.labels import DOT, clock, label_quantity, label_source, mark_simulated
+from stviz.labels import (
+    DOT,
+    clock,
+    label_quantity,
+    label_source,
+    mark_simulated,
+    name_nodes,
+    pick_nodes,
+)
 from stviz.prepare import missing_spans, prepare_series
 from stviz.theme import Theme, get_theme
 
@@ -21,7 +30,7 @@ PADDING = (0.01, 0.08)
 def plot_series(
     forecast: xr.Dataset,
     *,
-    node: str,
+    node: str | Sequence[str],
     time: object | None = None,
     dataset: xr.Dataset | None = None,
     baselines: Mapping[str, xr.Dataset | xr.DataArray] | None = None,
@@ -34,7 +43,7 @@ def plot_series(
 
     Args:
         forecast: A labelled forecast.
-        node: The sensor.
+        node: The place, or several, whose mean is shown, without a band.
         time: Forecast origin; the last one when None.
         dataset: The dataset behind it, for the readings before the origin.
         baselines: Forecasts of the same origins by name, as datasets with `forecast` or as arrays.
@@ -143,7 +152,9 @@ def _name_band(forecast: xr.Dataset) -> str:
     return f"{float(coverage):.0%} band" if coverage is not None else "band"
 
 
-def _describe(frame: pd.DataFrame, forecast: xr.Dataset, node: str) -> tuple[str, str]:
+def _describe(
+    frame: pd.DataFrame, forecast: xr.Dataset, node: str | Sequence[str]
+) -> tuple[str, str]:
     """Write the two lines above the figure."""
     quantity = str(forecast.attrs.get("quantity", "value"))
     quantity = quantity[:1].upper() + quantity[1:]  # PM2.5 stays as it is
@@ -152,14 +163,16 @@ def _describe(frame: pd.DataFrame, forecast: xr.Dataset, node: str) -> tuple[str
         facts.append(str(forecast.attrs["model"]))
     if missing_spans(frame):
         facts.append("grey: no reading")
-    return mark_simulated(f"{quantity} at {node}", forecast), DOT.join(facts)
+    nodes = pick_nodes(as_nodes(forecast), node)
+    words = f"{quantity} at {name_nodes(nodes)}" + (", mean" if len(nodes) > 1 else "")
+    return mark_simulated(words, forecast), DOT.join(facts)
 
 
 def update_series(
     figure: LiveFigure,
     forecast: xr.Dataset,
     *,
-    node: str,
+    node: str | Sequence[str],
     dataset: xr.Dataset,
     baselines: Mapping[str, xr.Dataset | xr.DataArray],
 ) -> None:
@@ -168,7 +181,7 @@ def update_series(
     Args:
         figure: The figure.
         forecast: The labelled forecast.
-        node: The sensor.
+        node: The place, or several, whose mean is shown, without a band.
         dataset: The dataset behind it.
         baselines: Forecasts by name.
 

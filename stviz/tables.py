@@ -15,7 +15,7 @@ __all__ = ["alignment_table", "scores_table"]
 def alignment_table(
     alignment: xr.Dataset,
     *,
-    node: str | None = None,
+    node: str | Sequence[str] | None = None,
     segment: int = 1,
     head: int | None = None,
     topk: int | None = 16,
@@ -25,7 +25,7 @@ def alignment_table(
 
     Args:
         alignment: A labelled alignment.
-        node: The target sensor; may be left out where there is only one.
+        node: The target, or several together; may be left out where there is only one.
         segment: The block of horizon steps, from 1.
         head: One attention head, from 0; None gives the mean over heads.
         topk: List at most this many sources; all when None.
