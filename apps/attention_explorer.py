@@ -16,13 +16,14 @@ import panel_material_ui as pmui
 from bokeh.themes import Theme
 from explorer import keys, plotly_figure, upload  # noqa: F401 - the page learns of these parts now
 from explorer.catalog import find_runs
-from explorer.state import LINKED, PAGES, SWITCHES, ExplorerState, describe
+from explorer.choices import LINKED, PAGES, SWITCHES, describe
+from explorer.state import ExplorerState
 from explorer.style import CARDS, ON_BAR, THEMES, card, waiting
 from panel.util import edit_readonly
 from panel.viewable import Viewer
 
 # Parameters that forecast and alignment depend on; the others only slice what is there.
-COMPUTED = ["dataset_name", "run", "variant", "step", "node", "page", "other", *SWITCHES]
+COMPUTED = ["dataset_name", "run", "variant", "step", "node", "area", "page", "other", *SWITCHES]
 
 BARE = {"sizing_mode": "stretch_width", "margin": 0}
 

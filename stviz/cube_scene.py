@@ -21,7 +21,7 @@ __all__ = [
 
 
 def draw_now(frame: CubeFrame, colors: Theme) -> list[dict]:
-    """Draw a faint outline at every time step and a plane at the forecast origin.
+    """Draw a translucent slice at every time step and a plane at the forecast origin.
 
     Args:
         frame: The extent of the cube.
@@ -53,7 +53,19 @@ def draw_now(frame: CubeFrame, colors: Theme) -> list[dict]:
         opacity=0.7,
         meta="steps",
     )
-    return [faint, plane(frame, 0.0, colors.target, 0.07, "now"), edge]
+    first = 4 * np.arange(steps.size)
+    slices = mesh(
+        x=np.tile([west, east, east, west], steps.size),
+        y=np.tile([south, south, north, north], steps.size),
+        z=np.repeat(steps.astype(float), 4),
+        i=np.concatenate([first, first]),
+        j=np.concatenate([first + 1, first + 2]),
+        k=np.concatenate([first + 2, first + 3]),
+        color=colors.muted,
+        opacity=0.04,
+        meta="slices",
+    )
+    return [slices, faint, plane(frame, 0.0, colors.target, 0.07, "now"), edge]
 
 
 def draw_window(

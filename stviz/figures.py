@@ -5,7 +5,10 @@ from typing import Any
 
 import holoviews as hv
 import holoviews.plotting.bokeh  # the drawing classes, for any current backend
+import numpy as np
+from bokeh.events import SelectionGeometry
 from bokeh.models import (
+    BoxSelectTool,
     CustomJS,
     CustomJSTickFormatter,
     MercatorTicker,
@@ -14,6 +17,7 @@ from bokeh.models import (
     Title,
 )
 
+from stviz.geography import from_mercator
 from stviz.labels import wrap_facts, wrap_words
 from stviz.theme import Theme
 
@@ -35,7 +39,8 @@ if (across < up * 0.999) {
 }
 """
 TITLE_LETTER = 9.5  # pixels of an average bold letter
-SUBTITLE, CREDIT, TAPPED = "stviz-subtitle", "stviz-credit", "stviz-tapped"
+SUBTITLE, CREDIT = "stviz-subtitle", "stviz-credit"
+TAPPED, BOXED = "stviz-tapped", "stviz-boxed"
 
 
 def options(element: Any, **values: Any) -> Any:
@@ -137,6 +142,7 @@ def finish(
     is_map: bool = False,
     bar: str = "",
     on_tap: Callable[[float, float], None] | None = None,
+    on_box: Callable[[tuple[float, float, float, float]], None] | None = None,
     **values: Any,
 ) -> hv.Overlay:
     """Give an overlay its titles, colours and size.
@@ -152,6 +158,7 @@ def finish(
         is_map: The axes are Web Mercator metres: label them in degrees and keep the aspect.
         bar: The unit at the ticks of the colour bar; "%" for shares of 1.
         on_tap: Called with the coordinates of a tap, on a live page only.
+        on_box: Called with west, south, east and north in degrees of a box on a map, likewise.
         values: More options of the overlay.
 
     Returns:
@@ -179,6 +186,8 @@ def finish(
     hooks = [_decorate(title, wrap_facts(subtitle, width=width), credit, theme, is_map, bar)]
     if on_tap is not None:
         hooks.append(_listen(on_tap))
+    if on_box is not None:
+        hooks.append(_listen_for_box(on_box))
     return options(
         overlay,
         # HoloViews formats its titles; the hook below sets the words as they are.
@@ -228,6 +237,27 @@ def _listen(on_tap: Callable[[float, float], None]) -> Callable[[Any, Any], None
         if TAPPED not in plot.state.tags:
             plot.state.tags = [*plot.state.tags, TAPPED]
             plot.state.on_event("tap", lambda event: on_tap(event.x, event.y))
+
+    return listen
+
+
+def _listen_for_box(
+    on_box: Callable[[tuple[float, float, float, float]], None],
+) -> Callable[[Any, Any], None]:
+    def call(event: SelectionGeometry) -> None:
+        box = event.geometry
+        if event.final and box["type"] == "rect":
+            (west, east), (south, north) = from_mercator(
+                np.array([box["x0"], box["x1"]]), np.array([box["y0"], box["y1"]])
+            )
+            on_box((float(west), float(south), float(east), float(north)))
+
+    def listen(plot: Any, _element: Any) -> None:
+        if BOXED not in plot.state.tags:
+            plot.state.tags = [*plot.state.tags, BOXED]
+            # Of no renderer: a selection would draw all layers again.
+            plot.state.add_tools(BoxSelectTool(renderers=[]))
+            plot.state.on_event(SelectionGeometry, call)
 
     return listen
 

@@ -52,6 +52,7 @@ def plot_forecast_map(
     basemap: bool = True,
     tiles: str | None = None,
     on_tap: Callable[[float, float], None] | None = None,
+    on_box: Callable[[tuple[float, float, float, float]], None] | None = None,
     theme: str | Theme = "light",
     width: int | None = 620,
     height: int | None = 440,
@@ -79,6 +80,8 @@ def plot_forecast_map(
         tiles: URL template of map tiles, which needs the network; None stays offline.
         on_tap: Called with the map coordinates of a tap, for `node_at`; it needs a live page, and
             a figure that is updated keeps the one it began with.
+        on_box: Called with west, south, east and north in degrees of a box that is drawn, for
+            `nodes_within`; likewise.
         theme: "light", "dark" or a `Theme`.
         width: Pixels; None fills the place where the map is put.
         height: Pixels; None fills.
@@ -154,6 +157,7 @@ def plot_forecast_map(
         height=height,
         is_map=True,
         on_tap=on_tap,
+        on_box=on_box,
         show_legend=False,
     )
 

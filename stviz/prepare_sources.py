@@ -286,7 +286,9 @@ def describe_alignment(sources: pd.DataFrame, alignment: xr.Dataset) -> tuple[st
     title = f"What the forecast for {attrs['node']} looked at ({lead})"
     covered = attrs["covered_mass"]
     facts = [
-        f"{len(sources)} of k = {attrs['topk']} sources",
+        f"{len(sources)} of k = {attrs['topk']} sources"
+        if len(attrs["targets"]) == 1
+        else f"{len(sources)} sources, k = {attrs['topk']} each",
         attrs["heads"],
         f"layer {attrs['layer']}" if attrs["layer"] not in (None, "") else "",
         f"{attrs['shown_weight']:.0%} of the weight shown",

@@ -26,7 +26,10 @@ from stviz.labels import (
 )
 from stviz.theme import Theme, get_theme
 
-__all__ = ["plot_alignment_profile", "prepare_alignment_profile"]
+__all__ = [
+    "as_several", "away_km", "distance_edges", "plot_alignment_profile",
+    "prepare_alignment_profile", "target_rows",
+]  # fmt: skip
 
 By = Literal["distance", "delay"]
 NUM_BINS = 12
@@ -63,14 +66,14 @@ def prepare_alignment_profile(
         ValueError: The node or segment is not there, `by` is none of its choices, there is no
             alignment or one of another model, or the dataset lacks its moment.
     """
-    several = _several(alignment)
+    several = as_several(alignment)
     if by not in get_args(By):
         raise ValueError(f"by must be one of {', '.join(get_args(By))}; got {by!r}. Pass one.")
     for each in several:
         pick(each, "segment", segment)
         if node is not None:
             pick_nodes(each, node, dim="query_node")
-    edges = _distance_edges(several) if by == "distance" else _delay_edges(several[0], segment)
+    edges = distance_edges(several) if by == "distance" else _delay_edges(several[0], segment)
     names = [*(f"head {head}" for head in several[0]["head"].values), MEAN]
     shares = np.concatenate([_shares(each, by, node, segment, edges) for each in several])
     shares = np.concatenate([shares, shares.mean(1, keepdims=True)], axis=1)  # (query, head, bin)
@@ -90,7 +93,7 @@ def prepare_alignment_profile(
     )
 
 
-def _several(alignment: xr.Dataset | Sequence[xr.Dataset]) -> list[xr.Dataset]:
+def as_several(alignment: xr.Dataset | Sequence[xr.Dataset]) -> list[xr.Dataset]:
     """Give alignments as a list, after checking that they are of one kind."""
     several = [alignment] if isinstance(alignment, xr.Dataset) else list(alignment)
     for each in several:
@@ -107,7 +110,7 @@ def _several(alignment: xr.Dataset | Sequence[xr.Dataset]) -> list[xr.Dataset]:
     return several
 
 
-def _rows(alignment: xr.Dataset, node: str | Sequence[str] | None) -> np.ndarray:
+def target_rows(alignment: xr.Dataset, node: str | Sequence[str] | None) -> np.ndarray:
     """Give the positions of the targets that are asked for."""
     if node is None:
         return np.arange(alignment.sizes["query_node"])
@@ -118,10 +121,10 @@ def _shares(
     alignment: xr.Dataset, by: By, node: str | Sequence[str] | None, segment: int, edges: np.ndarray
 ) -> np.ndarray:
     """Sum the weights of sources in each bin, over (query, head, bin)."""
-    one, targets = alignment.sel(segment=segment), _rows(alignment, node)
+    one, targets = alignment.sel(segment=segment), target_rows(alignment, node)
     weight = one["weight"].transpose("query_node", "head", "source").values[targets]
     weight = np.where(one["valid"].values[targets, None], weight, 0.0)
-    position = _away(one) if by == "distance" else _delays(one)
+    position = away_km(one) if by == "distance" else _delays(one)
     at = np.digitize(position[targets], edges[1:-1])  # (query, source)
     is_in = at[..., None] == np.arange(len(edges) - 1)
     return np.einsum("qhs,qsb->qhb", weight, is_in)
@@ -148,7 +151,7 @@ def _alike(
     places = dataset["latitude"].values, dataset["longitude"].values
     shares = np.zeros((alignment.sizes["query_node"], len(edges) - 1))
     own = dataset.get_index("node").get_indexer(alignment["query_node"].values)
-    for row in _rows(alignment, node):
+    for row in target_rows(alignment, node):
         others = seen.copy()
         others[:, own[row]] = False
         if by == "delay":  # a bin for each step, the newest first
@@ -160,7 +163,7 @@ def _alike(
     return shares / np.maximum(shares.sum(-1, keepdims=True), 1)
 
 
-def _away(part: xr.Dataset) -> np.ndarray:
+def away_km(part: xr.Dataset) -> np.ndarray:
     """Give the distance of each source from its target in kilometres."""
     return distance_km(
         part["source_latitude"].values, part["source_longitude"].values,
@@ -179,9 +182,9 @@ def _delays(one: xr.Dataset) -> np.ndarray:
     return minutes_per_step(one) * (steps + int(one["segment_first_step"]))
 
 
-def _distance_edges(several: list[xr.Dataset]) -> np.ndarray:
+def distance_edges(several: list[xr.Dataset]) -> np.ndarray:
     """Give edges of bins, alike for all targets and segments."""
-    every = np.concatenate([_away(each)[each["valid"].values] for each in several])
+    every = np.concatenate([away_km(each)[each["valid"].values] for each in several])
     farthest = float(np.percentile(every, FARTHEST)) if every.size else 1.0
     return np.linspace(0.0, farthest or 1.0, NUM_BINS + 1)
 
@@ -227,7 +230,7 @@ def plot_alignment_profile(
     """
     colors = get_theme(theme)
     frame = prepare_alignment_profile(alignment, by=by, node=node, segment=segment, dataset=dataset)
-    several = _several(alignment)
+    several = as_several(alignment)
     first = several[0]
     minutes = minutes_per_step(first)
     unit, scale = ("km", 1.0) if by == "distance" else time_unit(minutes)

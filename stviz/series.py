@@ -71,20 +71,24 @@ def plot_series(
     quantity = label_quantity(forecast)
     units = forecast.attrs.get("units", "")
     ahead = frame[frame["part"] == "horizon"]
-    layers = [
-        _draw_gaps(frame, colors),
-        options(
-            hv.Area(
-                (ahead.index, ahead["lower"], ahead["upper"]),
-                "time",
-                ["lower", "upper"],
-                label=_name_band(forecast),
+    band = (
+        []
+        if not _has_band(ahead)
+        else [
+            options(
+                hv.Area(
+                    (ahead.index, ahead["lower"], ahead["upper"]),
+                    "time",
+                    ["lower", "upper"],
+                    label=_name_band(forecast),
+                ),
+                color=colors.categories[0],
+                alpha=0.18,
+                line_alpha=0.0,
             ),
-            color=colors.categories[0],
-            alpha=0.18,
-            line_alpha=0.0,
-        ),
-    ]
+        ]
+    )
+    layers = [_draw_gaps(frame, colors), *band]
     hover = {"tools": ["hover"], "hover_mode": "vline"}
     for index, name in enumerate(baselines or {}, start=1):
         line = hv.Curve((ahead.index, ahead[name]), "time", "value", label=str(name))
@@ -199,6 +203,10 @@ def update_series(
     figure.entitle(*_describe(frame, forecast, node))
 
 
+def _has_band(ahead: pd.DataFrame) -> bool:
+    return bool(ahead["lower"].notna().any())
+
+
 def _columns(frame: pd.DataFrame, band: str) -> dict[str, dict[str, Any]]:
     """Give the columns of each layer as Bokeh has them, by the label of the layer."""
     ahead = frame[frame["part"] == "horizon"]
@@ -207,13 +215,14 @@ def _columns(frame: pd.DataFrame, band: str) -> dict[str, dict[str, Any]]:
         for name in ahead.columns.difference(["part", "reading", "lower", "upper"])
     }
     edges = ahead[["upper", "lower"]].to_numpy(float)
+    area = {
+        "x": np.concatenate([ahead.index, ahead.index[::-1]]),
+        "y": np.concatenate([edges[:, 0], edges[::-1, 1]]),
+    }
     spans = np.array(missing_spans(frame), "datetime64[ns]").reshape(-1, 2)
     return {
         **lines,
         "measured": {"time": frame.index.to_numpy(), "value": frame["reading"].to_numpy(float)},
-        band: {
-            "x": np.concatenate([ahead.index, ahead.index[::-1]]),
-            "y": np.concatenate([edges[:, 0], edges[::-1, 1]]),
-        },
+        **({band: area} if _has_band(ahead) else {}),
         "no reading": {"start": spans[:, 0], "end": spans[:, 1]},
     }

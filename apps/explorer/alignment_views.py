@@ -6,28 +6,35 @@ import holoviews as hv
 import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
+import param
 
+from explorer.choices import PICTURES
+from explorer.deletion import DeletionTest
 from explorer.evidence import Evidence
 from explorer.figure import Figure
 from explorer.plotly_figure import PlotlyFigure
-from explorer.state import PICTURES
 from explorer.text import sources_html, trust_html
-from explorer.views import FILL, SMALL, View
-from stviz import plot_alignment_map, plot_alignment_profile, prepare_alignment
+from explorer.views import FILL, SMALL, View, choose
+from stviz import (
+    plot_alignment_heads,
+    plot_alignment_map,
+    plot_alignment_profile,
+    prepare_alignment,
+)
 from stviz.alignment_cube import describe_cube
 from stviz.alignment_map import update_alignment_map
 from stviz.theme import get_theme
 
 __all__ = ["AlignmentView", "SourcesView"]
 
-CUBED, MAPPED, *_ = PICTURES
+CUBED, MAPPED, *_, HEADS = PICTURES
 PROFILES = {"Distance": "distance", "Delay": "delay"}
 # The height that the legend is placed for; the browser fits the cube to its card.
 CUBE = {"width": None, "height": 340}
 
 
 class _AlignmentViewBase(View):
-    watches = ("node", "theme", "segment", "head", "min_weight", "picture")
+    watches = ("node", "area", "theme", "segment", "head", "min_weight", "picture")
 
     def _missing(self) -> tuple[str, str] | None:
         evidence = self.evidence
@@ -39,7 +46,7 @@ class _AlignmentViewBase(View):
                 "It was trained without looking at other places. Its forecast is on the map; "  # noqa: ISC004
                 "choose another variant to see sources.",
             )
-        if not evidence.has_alignment(self.state.node):
+        if not evidence.has_alignment(self.state.targets):
             return "Aligning", "The sources of this place are being computed."
         return None
 
@@ -52,8 +59,11 @@ class AlignmentView(_AlignmentViewBase):
         self.tools = (pmui.RadioButtonGroup.from_param(state.param.picture, label="", **SMALL),)
         self.cube = PlotlyFigure(sizing_mode="stretch_both", margin=0, camera=state.camera)
         self.cube.link(state, camera="camera", bidirectional=True)
+        self.cube.param.watch(self._on_click, "clicked")
+        self.deletion = DeletionTest(state, self.of, self.page, self._say_trust)
         self.map = Figure(self._overlay, zoom=self.zoom)
         self.profiles = {kind: Figure(partial(self._profile, by)) for kind, by in PROFILES.items()}
+        self.profiles[HEADS] = Figure(self._heads)
         self.trust = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10, 4, 10))
         self.filled = pn.Column(
             self.cube, self.map.place, *(each.place for each in self.profiles.values()), self.trust,
@@ -85,14 +95,27 @@ class AlignmentView(_AlignmentViewBase):
                 )  # fmt: skip
             else:
                 self.map.draw(*drawn, kind=evidence.request.dataset)
-        self.trust.object = trust_html(evidence, sources, get_theme(state.theme))
+        self._sources = sources
+        self.deletion.begin()
+        self._say_trust()
+
+    def _say_trust(self) -> None:
+        self.trust.object = trust_html(
+            self.evidence, self._sources, get_theme(self.state.theme), self.deletion.found
+        )
+
+    def _on_click(self, event: param.parameterized.Event) -> None:
+        """Take a source that was clicked for a place that was tapped on the map."""
+        evidence, place = self.evidence, event.new[0]
+        if evidence is not None and place in evidence.dataset["node"].values:
+            choose(self.state, place)
 
     def _other(self) -> Evidence | None:
         """Give the evidence that this one is compared with, where it knows the place."""
         state = self.state
         other = state.compared if self.of == "evidence" else state.evidence
         is_shown = self.page == "Compare" and other is not None
-        return other if is_shown and other.has_alignment(state.node) else None
+        return other if is_shown and other.has_alignment(state.targets) else None
 
     def _beside(self) -> pd.DataFrame | None:
         other = self._other()
@@ -104,6 +127,13 @@ class AlignmentView(_AlignmentViewBase):
         selected = self._selected()
         return plot_alignment_profile(
             self.evidence.alignment, by=by, node=selected["node"], segment=selected["segment"],
+            theme=self.state.theme, **FILL,
+        )  # fmt: skip
+
+    def _heads(self) -> hv.Overlay:
+        selected = self._selected()
+        return plot_alignment_heads(
+            self.evidence.alignment, node=selected["node"], segment=selected["segment"],
             theme=self.state.theme, **FILL,
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 import param
@@ -9,12 +10,14 @@ import xarray as xr
 from bokeh.models import CustomJSTickFormatter
 from panel.viewable import Viewer
 
+from explorer.area import is_box, region_names
 from explorer.catalog import BUNDLED
+from explorer.choices import NEAR
 from explorer.comparison import compare_scores
 from explorer.evidence import Evidence
 from explorer.keys import Keys
 from explorer.opened import open_forecaster
-from explorer.state import NEAR, ExplorerState
+from explorer.state import ExplorerState
 from explorer.takeaway_panel import TakeawayPanel
 from explorer.text import comparison_html, effect_html
 from explorer.views import select
@@ -27,6 +30,13 @@ __all__ = ["Controls"]
 
 STRIDES = (1, 3, 6, 12)
 PICTURE_MILLISECONDS = 800  # between two pictures that play
+ALONE = "one place"
+FLAT = {"& .MuiToggleButton-root": {"py": "2px"}}
+# Buttons that find no room in one line go on in the next.
+WRAPPED = {
+    "flexWrap": "wrap",
+    "& .MuiToggleButton-root": {"py": "2px", "px": "4px", "width": "16.6%", "flex": "0 0 auto"},
+}
 WIDE = {"sizing_mode": "stretch_width", "margin": (4, 10), "size": "small"}
 
 
@@ -74,13 +84,20 @@ class Controls(Viewer):
             label="Place", options=[], min_characters=1, restrict=True, case_sensitive=False,
             search_strategy="includes", **WIDE,
         )  # fmt: skip
+        self.area = pmui.Select(
+            label="Region",
+            description="The mean of its places. A box on the map selects places, too, with the "
+            "tool at its upper right.",
+            options={ALONE: ""},
+            **WIDE,
+        )
         self.segment = pmui.RadioButtonGroup(
             label="Time ahead",
             options={"-": 1},
             value=1,
             color="primary",
             **WIDE,
-            sx={"& .MuiToggleButton-root": {"py": "2px"}},
+            sx=FLAT,
         )
         self.topk = pmui.IntSlider(
             label="k: sources kept", start=1, end=64, value=64,
@@ -97,13 +114,12 @@ class Controls(Viewer):
             p.silent_heads,
             label="Silent heads",
             **WIDE,
-            sx={"& .MuiToggleButton-root": {"py": "2px"}},
+            sx=FLAT,
         )
         self.damage = pmui.Select.from_param(p.damage, **WIDE)
-        self.delay = pmui.IntSlider(
-            label="Newest steps withheld", start=0, end=1, value=0,
-            sizing_mode="stretch_width", margin=(4, 16), size="small",
-        )  # fmt: skip
+        self.withheld = pmui.CheckButtonGroup.from_param(
+            p.withheld, label="Withheld steps", **WIDE, sx=WRAPPED
+        )
         self.hide = pmui.Button(label="Hide this place", size="small", margin=4)
         self.hide_near = pmui.Button(label=f"and {NEAR} around", size="small", margin=4)
         self.undo = pmui.Button(label="As trained, as measured", size="small", margin=(4, 10))
@@ -120,7 +136,7 @@ class Controls(Viewer):
         self._moved: dict[pmui.IntSlider, int | None] = {}
         self._connect()
         state.param.watch(self._show_evidence, ["evidence", "theme"])
-        state.param.watch(self._show_selection, ["node", "segment", "min_weight"])
+        state.param.watch(self._show_selection, ["node", "area", "segment", "min_weight"])
         self._show_evidence()
 
     def _connect(self) -> None:
@@ -129,19 +145,23 @@ class Controls(Viewer):
         self.later.on_click(lambda _: self._move(1))
         self.play.on_click(lambda _: self._turn_play())
         self.node.param.watch(
-            lambda event: event.new and select(self.state, self._nodes[event.new]), "value"
+            lambda event: event.new and self._select(self._nodes[event.new]), "value"
         )
         self.segment.param.watch(lambda event: self._set(segment=event.new), "value")
         self.topk.param.watch(self._on_topk, "value_throttled")
         self.dense.param.watch(self._on_dense, "value")
-        self.delay.param.watch(self._on_delay, "value_throttled")
-        self.hide.on_click(lambda _: self.state.hide())
-        self.hide_near.on_click(lambda _: self.state.hide(around=True))
+        self.hide.on_click(lambda _: self.state.hide(self.state.targets))
+        self.hide_near.on_click(lambda _: self.state.hide(self.state.places_around()))
+        self.area.param.watch(lambda event: self._set(area=event.new), "value")
         self.hidden.param.watch(lambda event: self._set(hidden=event.new), "value")
         self.undo.on_click(lambda _: self.state.switch_back())
         self.min_weight.param.watch(
             lambda event: self._set(min_weight=event.new), "value_throttled"
         )
+
+    def _select(self, node: str) -> None:
+        if node != self.state.node:  # else the field follows what was selected elsewhere
+            select(self.state, node)
 
     def _set(self, **changes: Any) -> None:
         self.state.param.update(**changes)
@@ -190,10 +210,6 @@ class Controls(Viewer):
         if evidence is not None and event.new != _is_dense(evidence):
             self._set(topk=evidence.num_sources if event.new else None)
 
-    def _on_delay(self, event: param.parameterized.Event) -> None:
-        self._moved[self.delay] = event.new
-        self._set(delay=event.new)
-
     def _show_evidence(self, *_events: param.parameterized.Event) -> None:
         evidence, colors = self.state.evidence, get_theme(self.state.theme)
         if evidence is None:
@@ -210,7 +226,7 @@ class Controls(Viewer):
         self._move_to(self.time, evidence.request.step)
         self.part.object = _say_part(evidence, colors.muted)
         nodes = evidence.dataset["node"].values.tolist()
-        self._nodes = {evidence.name_of(node): node for node in nodes}
+        self._nodes = {evidence.name_of([node]): node for node in nodes}
         self.node.options = list(self._nodes)
         has_alignment = evidence.alignment is not None
         for widget in (self.topk, self.head, self.min_weight, self.window, self.silent):
@@ -229,13 +245,12 @@ class Controls(Viewer):
 
     def _show_switches(self, evidence: Evidence, colors: Theme) -> None:
         has_forecast = evidence.forecast is not None
-        for widget in (self.damage, self.delay, self.hide, self.hide_near, self.hidden):
+        for widget in (self.damage, self.withheld, self.hide, self.hide_near, self.hidden):
             widget.disabled = not has_forecast
         self.dense.disabled = evidence.num_sources <= evidence.trained_topk
         self.dense.value = _is_dense(evidence)
         self.topk.disabled |= self.dense.value
-        self.delay.end = max(evidence.first_step, 1)
-        self._move_to(self.delay, evidence.request.delay)
+        self.withheld.label, self.withheld.options = _step_labels(evidence)
         hidden = list(evidence.request.hidden)
         self.hidden.param.update(options=hidden, value=hidden, visible=bool(hidden))
         self.undo.disabled = not evidence.request.is_switched
@@ -259,7 +274,13 @@ class Controls(Viewer):
     def _show_selection(self, *_events: param.parameterized.Event) -> None:
         state = self.state
         if state.evidence is not None and state.node in self._nodes.values():
-            self.node.value = state.evidence.name_of(state.node)
+            self.node.value = state.evidence.name_of([state.node])
+        if state.evidence is not None:
+            names = region_names(state.evidence.dataset, state.evidence.zones)
+            box = [state.area] if is_box(state.area) else []
+            regions = {ALONE: "", **{name: name for name in names}}
+            regions |= {f"box on the map, {len(state.targets)} places": each for each in box}
+            self.area.param.update(options=regions, value=state.area)
         self.segment.value = state.segment
         self.min_weight.value = state.min_weight
 
@@ -278,6 +299,7 @@ class Controls(Viewer):
             self.part,
             self.segment,
             self.node,
+            self.area,
             _caption("Shown of the alignment"),
             self.head,
             self.min_weight,
@@ -289,7 +311,7 @@ class Controls(Viewer):
             self.window,
             self.silent,
             self.damage,
-            self.delay,
+            self.withheld,
             pn.Row(self.hide, self.hide_near, margin=(0, 6), sizing_mode="stretch_width"),
             self.hidden,
             _caption("Take away"),
@@ -327,6 +349,15 @@ def _say_part(evidence: Evidence, color: str) -> str:
         "unseen": "Outside the period that this run was trained on, which was other data.",
     }
     return f"<span style='color:{color};font-size:12px'>{words.get(evidence.part, '')}</span>"
+
+
+def _step_labels(evidence: Evidence) -> tuple[str, dict[str, str]]:
+    """Give the unit and the time of every step of the history, by how far it lies back."""
+    minutes = interval_of(evidence.dataset) / pd.Timedelta("1min")
+    unit, scale = time_unit(minutes)
+    steps = range(evidence.first_step + 1)
+    numbers = {f"{step * minutes / scale:g}": str(step) for step in steps}
+    return f"Withheld: readings {unit} before the forecast", numbers
 
 
 def _segment_labels(evidence: Evidence) -> tuple[str, dict[str, int]]:

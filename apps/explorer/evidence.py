@@ -3,7 +3,7 @@
 Nothing here knows a widget.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from explorer.area import places_of
 from explorer.opened import fit_baseline, open_dataset, open_forecaster, open_zones
 from explorer.request import Request
 from sttrans_core import Forecaster, hit_rate
@@ -20,6 +21,7 @@ from sttrans_core.evaluation.robustness import corrupt
 from sttrans_core.fitted import lags_of
 from sttrans_core.origins import spread_origins
 from sttrans_core.truth.hits import HitRate
+from stviz.labels import name_nodes
 
 __all__ = ["Evidence", "default_node", "load_evidence", "sample_test_part"]
 
@@ -62,9 +64,13 @@ class Evidence:
 
     def answers(self, request: Request) -> bool:
         """Say whether this is what a request asks for; a place that is there needs no other."""
-        if self.alignment is None or self.has_alignment(request.node):
-            request = request.at(self.request.node)
+        if self.alignment is None or self.has_alignment(self.targets(request)):
+            request = request.at(self.request.node, self.request.area)
         return request in (self.request, self.asked)
+
+    def targets(self, request: Request) -> list[str]:
+        """List the places whose alignment a request asks for."""
+        return places_of(self.dataset, request.area, self.zones) or [request.node]
 
     @property
     def trained_topk(self) -> int:
@@ -115,13 +121,17 @@ class Evidence:
         """Give the last horizon step of a segment, from 1."""
         return self.forecast.sizes["horizon"] // self.num_segments * segment
 
-    def name_of(self, node: str) -> str:
-        """Give the name of a place beside its id, where it has one."""
-        return node if self.zones is None else f"{self.zones.loc[node, 'zone']} ({node})"
+    def name_of(self, nodes: Sequence[str]) -> str:
+        """Give the name of a place beside its id, where it has one; the number of several."""
+        if self.zones is None or len(nodes) > 1:
+            return name_nodes(nodes)
+        return f"{self.zones.loc[nodes[0], 'zone']} ({nodes[0]})"
 
-    def has_alignment(self, node: str) -> bool:
-        """Say whether the alignment holds a place."""
-        return self.alignment is not None and node in self.alignment["query_node"].values
+    def has_alignment(self, nodes: Sequence[str]) -> bool:
+        """Say whether the alignment holds all of some places."""
+        if self.alignment is None:
+            return False
+        return bool(np.isin(list(nodes), self.alignment["query_node"].values).all())
 
 
 def load_evidence(request: Request, previous: Evidence | None = None) -> Evidence:
@@ -196,7 +206,7 @@ def _fit(request: Request, dataset: xr.Dataset, forecaster: Forecaster | None) -
         window=request.window or not has_alignment,
         silent_heads=tuple(head for head in request.silent_heads if head < num_heads),
         hidden=tuple(node for node in request.hidden if node in dataset["node"].values),
-        delay=min(request.delay, history - 1),
+        withheld=tuple(sorted({step for step in request.withheld if step < history})),
     )
 
 
@@ -208,7 +218,7 @@ def _switches(request: Request, forecaster: Forecaster) -> dict[str, Any]:
         "window": request.window,
         "silent_heads": request.silent_heads,
         "mask_nodes": request.hidden,
-        "mask_steps": range(history - request.delay, history),
+        "mask_steps": [history - 1 - step for step in request.withheld],
     }
 
 
@@ -246,8 +256,9 @@ def _align(
         or Evidence(request=request, dataset=dataset, forecaster=forecaster).trained_topk
     )
     at_once = kept * dataset.sizes["node"] <= SOURCES_AT_ONCE
-    known = request.node in dataset["node"].values
-    nodes = None if at_once or not known else [request.node]
+    wanted = places_of(dataset, request.area, open_zones(request.dataset)) or [request.node]
+    known = wanted[0] in dataset["node"].values
+    nodes = None if at_once or not known else wanted
     return forecaster.align(dataset, time, nodes, **_switches(request, forecaster))
 
 

@@ -19,6 +19,7 @@ class PlotlyFigure(JSComponent):
 
     object = param.Dict(None, doc="`data` and `layout`; None shows what was there before.")
     figure = param.String("", doc="What the browser draws: the figure as JSON.")
+    clicked = param.List([], doc="What was clicked last: its `customdata`, and how many before.")
     camera = param.String(
         "", doc="Where the eye stands and what it looks at, three numbers each; empty: as drawn."
     )
@@ -48,7 +49,13 @@ class PlotlyFigure(JSComponent):
         await Plotly.react(place, data, {...layout, width, height}, {displaylogo: false})
         const plot = place._fullLayout?.scene?._scene?.glplot
         if (plot && plot !== scene) spare(scene = plot)
-        if (!place.listens) place.on("plotly_relayout", tell)
+        if (!place.listens) {
+          place.on("plotly_relayout", tell)
+          place.on("plotly_click", ({points}) => {
+            const what = points[0]?.customdata
+            if (what != null) model.clicked = [`${what}`, (model.clicked[1] ?? 0) + 1]
+          })
+        }
         place.listens = true
         turn()
       }

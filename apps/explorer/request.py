@@ -23,9 +23,10 @@ class Request:
         window: Whether sources in the local window are candidates.
         silent_heads: Attention heads whose sources have no say.
         hidden: Places whose readings the model does not get.
-        delay: Newest history steps that it does not get, of any place.
+        withheld: Steps before the forecast that it does not get of any place, 0 the newest.
         damage: What else happens to the readings it sees: empty, or a kind of `corrupt`.
         node: The selected place, which matters where not all places are aligned at once.
+        area: Likewise a region, empty for the place alone; see `places_of`.
     """
 
     dataset: str
@@ -37,19 +38,20 @@ class Request:
     window: bool = True
     silent_heads: tuple[int, ...] = ()
     hidden: tuple[str, ...] = ()
-    delay: int = 0
+    withheld: tuple[int, ...] = ()
     damage: str = ""
     node: str = ""
+    area: str = ""
 
     @property
     def is_switched(self) -> bool:
         """Whether anything is other than as trained and as measured."""
         switches = (self.topk, not self.window, self.silent_heads, self.hidden)
-        return any(switches) or bool(self.delay or self.damage)
+        return any(switches) or bool(self.withheld or self.damage)
 
-    def at(self, node: str) -> Self:
-        """Give the same request with another place selected."""
-        return replace(self, node=node)
+    def at(self, node: str, area: str = "") -> Self:
+        """Give the same request with another place or region selected."""
+        return replace(self, node=node, area=area)
 
     @property
     def name(self) -> str:

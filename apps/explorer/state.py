@@ -1,63 +1,33 @@
 """What is selected, and the evidence for it: parameters without any widget."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import param
 
+from explorer.area import places_of
 from explorer.catalog import BUNDLED, bundle_of, bundled_variants, find_runs, runs_root
+from explorer.choices import (
+    AFTER_LOADING,
+    CAMERA,
+    DAMAGES,
+    LINKED,
+    MAP_VARIABLES,
+    NEAR,
+    PAGES,
+    PICTURES,
+    TAPS,
+    UNSET,
+    describe,
+)
 from explorer.request import Request
 
 if TYPE_CHECKING:  # the packages behind it take seconds to import: after the first paint
     from explorer.evidence import Evidence
 
-__all__ = ["LINKED", "ExplorerState", "describe"]
-
-# Parameters that a link to the page restores, by their name in the address.
-LINKED = {
-    "dataset_name": "data",
-    "run": "run",
-    "variant": "variant",
-    "step": "step",
-    "node": "node",
-    "segment": "segment",
-    "topk": "k",
-    "head": "head",
-    "min_weight": "min",
-    "window": "window",
-    "silent_heads": "silent",
-    "hidden": "hide",
-    "delay": "delay",
-    "damage": "damage",
-    "map_variable": "map",
-    "picture": "picture",
-    "camera": "camera",
-    "page": "page",
-    "other": "with",
-}
-SWITCHES = ("topk", "window", "silent_heads", "hidden", "delay", "damage")
-UNSET = (None, "", "None")
-AFTER_LOADING = ("node", "segment", "head", "silent_heads", "hidden", "delay")
-MAP_VARIABLES = {
-    "Forecast": "forecast",
-    "Measured": "target",
-    "Error": "error",
-    "Band width": "width",
-    "Change": "change",
-}
-DAMAGES = {
-    "As measured": "",
-    "A fifth missing": "missing",
-    "Sensors out": "outage",
-    "Noise, 10 dB": "noise",
-}
-PAGES = ("Explore", "Compare", "Train", "Your data", "About")
-PICTURES = ("Space-time cube", "On the map", "Distance", "Delay")
-# Where the eye stands and what it looks at, three numbers each.
-CAMERA = r"^$|^(-?\d{1,3}(\.\d{1,4})?(,(?!$)|$)){6}$"
-NEAR = 8  # places around the selected one that are hidden with it
+__all__ = ["ExplorerState"]
 
 
 class ExplorerState(param.Parameterized):
@@ -80,6 +50,11 @@ class ExplorerState(param.Parameterized):
         doc="Forecast origin as a step of the dataset; chosen by the page where it is None.",
     )  # fmt: skip
     node = param.Selector(objects=[""], default="", doc="Selected place.", label="Place")
+    area = param.String(
+        "",
+        doc="A region by its name or a box in degrees, whose places are selected together.",
+        label="Region",
+    )
     segment = param.Integer(1, bounds=(1, 1), doc="Block of horizon steps.", label="Lead time")
     topk = param.Integer(
         None, bounds=(1, None), allow_None=True, label="k",
@@ -111,14 +86,21 @@ class ExplorerState(param.Parameterized):
         doc="Places whose readings the model does not get.",
         label="Hidden places",
     )
-    delay = param.Integer(
-        0, bounds=(0, 0), doc="Newest steps that the model does not get.", label="Late readings"
+    withheld = param.ListSelector(
+        [],
+        objects=[],
+        check_on_set=True,
+        doc="Steps before the forecast whose readings the model does not get, 0 the newest.",
+        label="Withheld steps",
     )
     damage = param.Selector(
         objects=DAMAGES, default="", doc="What happens to all readings it sees.", label="Readings"
     )
     map_variable = param.Selector(
         objects=MAP_VARIABLES, default="forecast", doc="What the map shows.", label="Map"
+    )
+    tap = param.Selector(
+        objects=list(TAPS), default=TAPS[0], doc="What a tap, or a box, on the map does."
     )
     picture = param.Selector(
         objects=list(PICTURES), default=PICTURES[0], doc="How an alignment is shown."
@@ -189,7 +171,7 @@ class ExplorerState(param.Parameterized):
     @param.depends("dataset_name", watch=True)
     def _restart(self) -> None:
         # Steps, sources and places of one dataset say nothing about another.
-        self.param.update(step=None, topk=None, silent_heads=[], hidden=[], delay=0)
+        self.param.update(step=None, topk=None, silent_heads=[], hidden=[], withheld=[], area="")
         self.refresh_runs()
 
     def refresh_runs(self) -> None:
@@ -249,9 +231,10 @@ class ExplorerState(param.Parameterized):
             window=self.window,
             silent_heads=tuple(map(int, self.silent_heads)),
             hidden=tuple(self.hidden),
-            delay=self.delay,
+            withheld=tuple(map(int, self.withheld)),
             damage=self.damage,
             node=self.node,
+            area=self.area,
         )
 
     def request_of_other(self) -> Request | None:
@@ -262,25 +245,38 @@ class ExplorerState(param.Parameterized):
 
     def switch_back(self) -> None:
         """Undo every live switch at once."""
-        self.param.update(topk=None, window=True, silent_heads=[], hidden=[], delay=0, damage="")
+        switches = {"topk": None, "window": True, "damage": ""}
+        self.param.update(**switches, silent_heads=[], hidden=[], withheld=[])
 
-    def hide(self, *, around: bool = False) -> None:
-        """Take the readings of the selected place from the model, or also those around it.
+    def hide(self, places: Sequence[str]) -> None:
+        """Take the readings of some places from the model; give them back if it has none of them.
 
         Args:
-            around: Also those of the nearest places.
+            places: Ids.
         """
-        if self.evidence is None:
-            return
+        if set(places) <= set(self.hidden):
+            self.hidden = [place for place in self.hidden if place not in places]
+        else:
+            self.hidden = list(dict.fromkeys([*self.hidden, *places]))
+
+    def places_around(self) -> list[str]:
+        """List the selected place and those that are nearest to it."""
         from sttrans_core.space.geometry import nearest_nodes
 
-        dataset, places = self.evidence.dataset, [self.node]
-        if around:
-            where = (dataset[name].values for name in ("latitude", "longitude"))
-            near = nearest_nodes(*where, count=NEAR + 1)
-            nodes = dataset["node"].values
-            places = nodes[near[nodes.tolist().index(self.node)]].tolist()
-        self.hidden = [*self.hidden, *(place for place in places if place not in self.hidden)]
+        if self.evidence is None:
+            return []
+        dataset = self.evidence.dataset
+        where = (dataset[name].values for name in ("latitude", "longitude"))
+        nodes = dataset["node"].values
+        row = nodes.tolist().index(self.node)
+        return nodes[nearest_nodes(*where, count=NEAR + 1)[row]].tolist()
+
+    @property
+    def targets(self) -> list[str]:
+        """The places whose forecast is explained: the selected one, or those of the region."""
+        if self.evidence is None:
+            return []
+        return places_of(self.evidence.dataset, self.area, self.evidence.zones) or [self.node]
 
     def needs_update(self) -> bool:
         """Say whether what is shown is of another request than what is selected."""
@@ -318,7 +314,7 @@ class ExplorerState(param.Parameterized):
             self.param.head.objects = heads
             self.param.silent_heads.objects = heads[1:]
             history = 1 + evidence.first_step
-            self.param.delay.bounds = (0, history - 1)
+            self.param.withheld.objects = [str(step) for step in range(history)]
             changes |= _switches(evidence.request)
             changes["segment"] = min(self.segment, evidence.num_segments)
             changes["head"] = self.head if self.head in heads else "mean"
@@ -326,6 +322,9 @@ class ExplorerState(param.Parameterized):
             self.param.update(**changes)
             for name in AFTER_LOADING:
                 self._choose(name, self._later.pop(name, None), complaints)
+            if self.area and not places_of(evidence.dataset, self.area, evidence.zones):
+                complaints.append(f"There is no place in the region {self.area[:40]!r}.")
+                self.area = ""
             self.param.update(evidence=evidence, compared=compared, problem="")
         if complaints:
             self.notice = " ".join([self.notice, *complaints]).strip()
@@ -380,21 +379,7 @@ def _switches(request: Request) -> dict[str, Any]:
     """Give those switches of a request whose ranges depend on what is shown."""
     return {
         "window": request.window,
-        "delay": request.delay,
+        "withheld": [str(step) for step in request.withheld],
         "hidden": list(request.hidden),
         "silent_heads": [str(head) for head in request.silent_heads],
     }
-
-
-def describe(error: BaseException) -> str:
-    """Turn an error into a message; those of the package already say what to do.
-
-    Args:
-        error: What was raised.
-
-    Returns:
-        One or two sentences.
-    """
-    if isinstance(error, ValueError | FileNotFoundError):
-        return str(error)
-    return f"{type(error).__name__}: {error}. Choose another run or data set, or start again."

@@ -48,7 +48,7 @@ class View:
 
     Args:
         evidence: With a forecast.
-        node: The selected place.
+        nodes: The selected place, or those of the selected region.
         segment: The selected block of horizon steps.
         head: One head, or None for the mean of all.
         min_weight: Sources below it are not shown.
@@ -56,7 +56,7 @@ class View:
     """
 
     evidence: Evidence
-    node: str
+    nodes: tuple[str, ...]
     segment: int
     head: int | None
     min_weight: float
@@ -65,8 +65,13 @@ class View:
     @property
     def sources(self) -> dict[str, object]:
         """The selection as functions of alignments take it."""
-        names = ("node", "segment", "head", "min_weight")
-        return {name: getattr(self, name) for name in names}
+        names = ("segment", "head", "min_weight")
+        return {"node": self.node, **{name: getattr(self, name) for name in names}}
+
+    @property
+    def node(self) -> str | list[str]:
+        """The place, or the places of a region, as functions take them."""
+        return self.nodes[0] if len(self.nodes) == 1 else list(self.nodes)
 
     @property
     def name(self) -> str:
@@ -82,7 +87,7 @@ def forecast_csv(view: View) -> bytes:
 
 
 def series_csv(view: View) -> bytes:
-    """Give what the series shows of the selected place."""
+    """Give what the series shows of the selected place, or of the region."""
     evidence = view.evidence
     baselines = {**evidence.baselines, "as trained": evidence.as_trained}
     table = prepare_series(
@@ -161,7 +166,7 @@ def notebook_code(view: View) -> str:
         "window": None if asked.window else False,
         "silent_heads": list(asked.silent_heads),
         "mask_nodes": list(asked.hidden),
-        "mask_steps": list(range(history - asked.delay, history)),
+        "mask_steps": sorted(history - 1 - step for step in asked.withheld),
     }
     given = {name: value for name, value in switches.items() if value not in (None, [])}
     options = "**switches" if given else ""
@@ -203,7 +208,7 @@ def notebook_code(view: View) -> str:
     ]
     if has_alignment:
         lines += [
-            f"alignment = forecaster.align({seen}, time, [{view.node!r}]{comma}{options})",
+            f"alignment = forecaster.align({seen}, time, {list(view.nodes)!r}{comma}{options})",
             "display(plot_alignment_cube(",
             f"    alignment, node={view.node!r}, segment={view.segment}, head={view.head},",
             f"    min_weight={view.min_weight}, dataset=dataset{zones},",
@@ -251,7 +256,7 @@ def report(view: View) -> bytes:
         "Source": evidence.dataset.attrs["source"],
         "Run": f"{forecaster.config.label}, {forecaster.config.hash}",
         "Forecast at": f"{clock(evidence.forecast['time'].values[0])}, in the {evidence.part} part",
-        "Place": evidence.name_of(view.node),
+        "Place": evidence.name_of(view.nodes),
         "Protocol": "not scored" if scores is None else scores.attrs["protocol"],
     }
     if evidence.dataset.attrs["synthetic"]:

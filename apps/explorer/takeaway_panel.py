@@ -45,7 +45,7 @@ class TakeawayPanel(Viewer):
         self.code = pn.pane.Str("", visible=False)
         self.copy = pmui.Button(label="Copy code", margin=4, variant="outlined", **FIELD)
         self.copy.js_on_click(args={"code": self.code}, code=COPY.replace("TEXT", "code.text"))
-        watched = ["evidence", "node", "segment", "head", "min_weight", "map_variable"]
+        watched = ["evidence", "node", "area", "segment", "head", "min_weight", "map_variable"]
         state.param.watch(self._refresh, watched)
         self.kind.param.watch(self._refresh, "value")
         self._refresh()
@@ -57,7 +57,7 @@ class TakeawayPanel(Viewer):
             return None
         return View(
             evidence=state.evidence,
-            node=state.node,
+            nodes=tuple(state.targets),
             segment=state.segment,
             head=None if state.head == "mean" else int(state.head),
             min_weight=state.min_weight,
@@ -68,7 +68,7 @@ class TakeawayPanel(Viewer):
         view = self.view()
         end, _, needs_alignment = TAKEAWAYS[self.kind.value]
         is_ready = view is not None and (
-            view.evidence.has_alignment(view.node) or not needs_alignment
+            view.evidence.has_alignment(view.nodes) or not needs_alignment
         )
         self.file.disabled = not is_ready
         self.copy.disabled = view is None

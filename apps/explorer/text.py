@@ -1,11 +1,13 @@
 """Pieces of HTML for what is read rather than plotted; every word from data is escaped."""
 
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from explorer.deletion import Deletion
 from explorer.evidence import Evidence
 from stviz import alignment_table
 from stviz.labels import describe_lead
@@ -22,6 +24,10 @@ COVERED = (
 ALONE = (
     "what the values of these sources, all heads together, forecast without the rest of the model: "
     "far from the forecast, it rests on what is not shown; close to it, that is no proof"
+)
+DELETED = (
+    "how far this forecast moves, on average over its steps, when these readings are hidden from "
+    "the model: far more than for random readings, the picture shows what the forecast rests on"
 )
 
 
@@ -64,7 +70,7 @@ def sources_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
     )
     rows = [
         _source_row(
-            rank, row, reading, fill, largest, evidence.name_of(row["place"]), selected["node"]
+            rank, row, reading, fill, largest, evidence.name_of([row["place"]]), selected["node"]
         )
         for (rank, row), fill in zip(table.iterrows(), fills, strict=True)
     ]
@@ -95,14 +101,14 @@ def _source_row(
     fill: str,
     largest: float,
     name: str,
-    node: str,
+    nodes: Sequence[str],
 ) -> str:
     weight, clock = float(row["weight (%)"]), escape(str(row["time"])[-5:])
     value = f"{row[reading]:.1f}" if pd.notna(row[reading]) else "none"
     shape = "\N{BLACK CIRCLE}" if row["found in"] == "window" else "\N{BLACK DIAMOND}"
     lag = next(column for column in row.index if column.startswith("lag"))  # "lag (h)"
     title = escape(name)
-    name = f"<b>{title}</b>" if row["place"] == node else title
+    name = f"<b>{title}</b>" if row["place"] in nodes else title
     bar = f"width:{100 * weight / largest:.0f}%;background:{fill}"
     return (
         f"<tr><td class='rank'>{rank}</td><td class='place' title='{title}'>{name}</td>"
@@ -115,13 +121,16 @@ def _source_row(
     )
 
 
-def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
+def trust_html(
+    evidence: Evidence, sources: pd.DataFrame, colors: Theme, deletion: Deletion | None = None
+) -> str:
     """State how much of the attention the picture holds, and on simulated data whether it is true.
 
     Args:
         evidence: With the hit rate, where the truth is known.
         sources: What `prepare_alignment` gives for the selection.
         colors: The theme.
+        deletion: What the forecast is without its sources, where that was measured.
 
     Returns:
         One line of HTML.
@@ -137,11 +146,18 @@ def trust_html(evidence: Evidence, sources: pd.DataFrame, colors: Theme) -> str:
     alone = evidence.alignment.get("aligned_forecast")
     if alone is not None:
         step = at["last_step"]
-        by_sources = alone.sel(query_node=at["node"], horizon=step).item()
-        whole = evidence.forecast["forecast"].sel(node=at["node"], horizon=step).item()
+        targets = list(at["targets"])
+        by_sources = float(alone.sel(query_node=targets, horizon=step).mean())
+        whole = float(evidence.forecast["forecast"].sel(node=targets, horizon=step).mean())
         ahead = describe_lead(at["last_minutes"], step_minutes=at["interval_minutes"])
         words = f"by these sources alone, {whole:.1f} as forecast, {ahead}"
         facts.append(_fact(f"{by_sources:.1f} {at['units']}", words, colors, ALONE))
+    if deletion is not None:
+        words = (
+            f"without its {deletion.removed} strongest readings of other places, "
+            f"{deletion.random:.2f} without {deletion.removed} random ones"
+        )
+        facts.append(_fact(f"{deletion.strongest:.2f} {deletion.units}", words, colors, DELETED))
     if not asked.window:
         facts.append(_fact("no", "source from the local window, switched live", colors))
     if at["shown_weight"] < 0.995:

@@ -16,24 +16,38 @@ import param
 import xarray as xr
 from panel.viewable import Viewer
 
+from explorer.area import box_of
+from explorer.choices import TAPS
 from explorer.evidence import Evidence, sample_test_part
 from explorer.figure import Figure, SharedZoom
 from explorer.state import ExplorerState
 from explorer.text import empty_html
 from stviz import (
     node_at,
+    nodes_within,
     plot_errors,
     plot_forecast_map,
     plot_scores,
     plot_series,
     prepare_errors,
 )
+from stviz.areas import few
 from stviz.places import LABELS
 from stviz.prepare import value_limits
 from stviz.series import update_series
 from stviz.theme import get_theme
 
-__all__ = ["FILL", "SMALL", "MapView", "ScoresView", "SeriesView", "View", "color_limits", "select"]
+__all__ = [
+    "FILL",
+    "SMALL",
+    "MapView",
+    "ScoresView",
+    "SeriesView",
+    "View",
+    "choose",
+    "color_limits",
+    "select",
+]
 
 SMALL = {
     "size": "small",
@@ -51,6 +65,7 @@ SMALL = {
 SHORT = {"last observed value": "last observed", "historical average": "hist. average"}
 ERRORS = {"By lead time": "lead", "By hour": "hour", "By region": "region"}
 FILL = {"width": None, "height": None}
+*_, HIDE = TAPS
 
 
 class View(Viewer):
@@ -64,7 +79,7 @@ class View(Viewer):
     """
 
     state = param.ClassSelector(class_=ExplorerState, doc="The selection and its evidence.")
-    watches = ("node", "theme")
+    watches = ("node", "area", "theme")
     tools: tuple[pn.viewable.Viewable, ...] = ()
 
     def __init__(
@@ -134,7 +149,7 @@ class View(Viewer):
         # Another run may have fewer heads or blocks of lead times.
         head = None if state.head == "mean" else int(state.head)
         return {
-            "node": state.node,
+            "node": state.targets,
             "segment": min(state.segment, evidence.num_segments),
             "head": None if head is None or head >= evidence.num_heads else head,
             "min_weight": state.min_weight,
@@ -147,12 +162,12 @@ class View(Viewer):
 class MapView(View):
     """The sensor map; a tap selects the nearest place."""
 
-    watches = ("node", "theme", "segment", "map_variable")
+    watches = ("node", "area", "theme", "segment", "map_variable")
 
     def _build(self) -> None:
-        self.tools = (
-            pmui.RadioButtonGroup.from_param(self.state.param.map_variable, label="", **SMALL),
-        )
+        choices = self.state.param.map_variable, self.state.param.tap
+        groups = [pmui.RadioButtonGroup.from_param(each, label="", **SMALL) for each in choices]
+        self.tools = (pn.FlexBox(*groups, sizing_mode="stretch_width", margin=0),)
         self.figure = Figure(self._overlay, zoom=self.zoom)
         self.filled = self.figure.place
         self._places = pd.DataFrame()
@@ -179,9 +194,9 @@ class MapView(View):
         drawn = (evidence.forecast, self.reference, state.segment, self.variable, state.theme)
         live = None if evidence.zones is not None else self.figure.as_drawn(*drawn)
         if live:  # outlines of zones are too much to be filled in anew
-            here = self._places[self._places["node"] == state.node]
-            for label in ("Selected", "Selected names"):
-                live.fill(label, {name: here[name].to_numpy() for name in here})
+            here = self._places[self._places["node"].isin(state.targets)]
+            for label, shown in (("Selected", here), ("Selected names", few(here))):
+                live.fill(label, {name: shown[name].to_numpy() for name in shown})
         else:
             asked = evidence.request
             self.figure.draw(*drawn, kind=(asked.dataset, bool(asked.hidden)))
@@ -195,9 +210,10 @@ class MapView(View):
             variable=self.variable,
             reference=self.reference,
             zones=self.evidence.zones,
-            selected=state.node,
+            selected=state.targets,
             hidden=self.evidence.request.hidden,
             on_tap=self._on_tap,
+            on_box=self._on_box,
             theme=state.theme,
             **FILL,
         )
@@ -206,7 +222,33 @@ class MapView(View):
 
     def _on_tap(self, x: float, y: float) -> None:
         if self.state.evidence is not None:
-            select(self.state, node_at(self.state.evidence.dataset, x=x, y=y))
+            choose(self.state, node_at(self.state.evidence.dataset, x=x, y=y))
+
+    def _on_box(self, bounds: tuple[float, float, float, float]) -> None:
+        state = self.state
+        if state.evidence is None:
+            return
+        places = nodes_within(state.evidence.dataset, bounds=bounds)
+        if not places:
+            pn.state.notifications and pn.state.notifications.info("No place lies in this box.")
+        elif state.tap == HIDE:
+            state.hide(places)
+        else:
+            with pn.io.hold():
+                state.area = box_of(bounds)
+
+
+def choose(state: ExplorerState, node: str) -> None:
+    """Do with a place what a tap on it is to do.
+
+    Args:
+        state: The selection.
+        node: The place that was tapped.
+    """
+    if state.tap == HIDE:
+        state.hide([node])
+    else:
+        select(state, node)
 
 
 def select(state: ExplorerState, node: str) -> None:
@@ -217,7 +259,7 @@ def select(state: ExplorerState, node: str) -> None:
         node: The place.
     """
     with pn.io.hold():
-        state.node = node
+        state.param.update(node=node, area="")
 
 
 def color_limits(evidence: Evidence, variable: str) -> tuple[float, float]:
@@ -262,18 +304,19 @@ class SeriesView(View):
         evidence = self.evidence
         return {
             "forecast": evidence.forecast,
-            "node": self.state.node,
+            "node": self.state.targets,
             "dataset": evidence.dataset,
             "baselines": self._others(),
         }
 
     def _draw(self) -> None:
         others = self._others()
-        drawn = (self.evidence.forecast, *others.values(), self.state.theme)
+        several = len(self.state.targets) > 1  # have no band
+        drawn = (self.evidence.forecast, *others.values(), several, self.state.theme)
         if live := self.figure.as_drawn(*drawn):
             update_series(live, **self._content())
         else:
-            self.figure.draw(*drawn, kind=tuple(others))
+            self.figure.draw(*drawn, kind=(*others, several))
 
     def _overlay(self) -> hv.Overlay:
         return plot_series(**self._content(), theme=self.state.theme, **FILL)

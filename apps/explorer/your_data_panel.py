@@ -16,10 +16,11 @@ import panel_material_ui as pmui
 import param
 from panel.viewable import Viewer
 
+from explorer.choices import describe
 from explorer.figure import Figure
 from explorer.file_reader import kind_of
 from explorer.opened import dataset_names, open_dataset, runs_that_fit
-from explorer.state import ExplorerState, describe
+from explorer.state import ExplorerState
 from explorer.upload import Upload
 from explorer.your_data import (
     LARGEST_FILE,

@@ -31,10 +31,11 @@ SENSORS = """() => {
     ]]))
   }
 }"""
-TITLES = """() => Array.from(Bokeh.documents[0]._all_models.values())
-  .filter(model => model.type === 'Figure').map(model => model.title.text)"""
-BACKGROUNDS = """() => Array.from(Bokeh.documents[0]._all_models.values())
-  .filter(model => model.type === 'Figure').map(model => model.border_fill_color?.value
+# Figures that the page has taken away stay among its models for a minute.
+SHOWN = """Array.from(Bokeh.documents[0]._all_models.values())
+  .filter(model => model.type === 'Figure' && Bokeh.index.find_one_by_id(model.id))"""
+TITLES = f"() => {SHOWN}.map(model => model.title.text)"
+BACKGROUNDS = f"""() => {SHOWN}.map(model => model.border_fill_color?.value
     ?? model.border_fill_color)"""
 MODELS = """() => {
   const count = {}
@@ -42,8 +43,7 @@ MODELS = """() => {
     count[model.type] = (count[model.type] ?? 0) + 1
   return count
 }"""
-FIGURE = """(words) => Array.from(Bokeh.documents[0]._all_models.values())
-  .find(model => model.type === 'Figure' && model.title.text.includes(words))"""
+FIGURE = f"(words) => {SHOWN}.find(model => model.title.text.includes(words))"
 SERIES = f"""() => {{
   const series = ({FIGURE})('Speed at')
   const lines = series.renderers.filter(r => r.glyph?.type === 'Line')
@@ -51,11 +51,10 @@ SERIES = f"""() => {{
   const {{start, end}} = series.y_range
   return {{title: series.title.text, low: start, high: end, values}}
 }}"""
-CROSSES = """() => Array.from(Bokeh.documents[0]._all_models.values())
-  .filter(model => model.type === 'Figure').flatMap(model => model.renderers)
+CROSSES = f"""() => {SHOWN}.flatMap(model => model.renderers)
   .filter(r => r.glyph?.marker?.value === 'x' || r.glyph?.marker === 'x')
   .reduce((sum, r) => sum + r.data_source.data.x.length, 0)"""
-LEGEND = """() => Array.from(Bokeh.documents[0]._all_models.values())
+LEGEND = f"""() => {SHOWN}.flatMap(model => [...model.center, ...model.below])
   .filter(model => model.type === 'Legend')
   .map(model => model.items.map(item => item.label.value))
   .find(names => names.includes('measured'))"""
@@ -84,7 +83,7 @@ class Explorer:
             self.open("?run=full&node=AE03")
         self.turn_to("Explore")
         if "run=full" not in self.page.url:
-            self.choose("Run", "full (full)")
+            self.open("?run=full&node=AE03")
         self.until(lambda: self.cube() is not None)
         if "AE03" not in self.cube():
             self.tap("AE03")
@@ -132,13 +131,17 @@ class Explorer:
         # Titles are wrapped at the width of their pane.
         return any(f"for {node} looked at" in " ".join(title.split()) for title in self.titles())
 
-    def tap(self, node: str) -> None:
-        before, spot = None, self.page.evaluate(SENSORS)[node]
+    def spots(self) -> dict[str, list[float]]:
+        """Give where the sensors of the map are on the screen, once it has come to rest."""
+        before, spots = None, self.page.evaluate(SENSORS)
         # A page that was just turned to still finds its place.
-        while spot != before:
+        while spots != before:
             self.page.wait_for_timeout(200)
-            before, spot = spot, self.page.evaluate(SENSORS)[node]
-        self.page.mouse.click(*spot)
+            before, spots = spots, self.page.evaluate(SENSORS)
+        return spots
+
+    def tap(self, node: str) -> None:
+        self.page.mouse.click(*self.spots()[node])
 
     def choose(self, label: str, option: str) -> None:
         # The accessible name of a selector is its label and its description.

@@ -26,7 +26,7 @@ def test_a_tap_on_the_map_moves_every_view(explorer):
     explorer.until(lambda: "BN05" in explorer.cube())
     assert explorer.cube("e => JSON.stringify(e.data.map(d => d.customdata))") != sources
     explorer.until(lambda: any(title.endswith("at BN05") for title in explorer.titles()))
-    place = explorer.page.get_by_role("combobox", name="Place")
+    place = explorer.page.get_by_role("combobox", name="Place", exact=True)
     explorer.until(lambda: place.input_value() == "BN05")
     explorer.until(lambda: "node=BN05" in explorer.page.url)
     # One WebGL context for good, however often the cube changes.
@@ -86,7 +86,7 @@ def test_keys_step_play_and_search(explorer):
     explorer.until(lambda: "BN05" in explorer.cube())
     # In a field, keys are letters.
     step = explorer.step()
-    page.get_by_role("combobox", name="Place").press("ArrowLeft")
+    page.get_by_role("combobox", name="Place", exact=True).press("ArrowLeft")
     page.wait_for_timeout(500)
     assert explorer.step() == step
 
@@ -166,8 +166,8 @@ def test_the_theme_reaches_every_figure(explorer):
         explorer.page.wait_for_timeout(1000)
         assert set(explorer.page.evaluate(fills)) == {color}
         assert explorer.cube(paper) == [color, 0.01]
-    assert explorer.models().keys() == models.keys()
-    assert explorer.models()["Figure"] == models["Figure"]
+    assert explorer.models().keys() <= models.keys()
+    assert explorer.models()["Figure"] <= models["Figure"]
 
 
 def test_nothing_piles_up_over_many_selections(explorer):

@@ -114,7 +114,7 @@ def test_k_beyond_what_was_trained_is_dense_attention(runs):
     "switch",
     [
         {"topk": 2}, {"window": False}, {"silent_heads": ["1"]}, {"hidden": ["AE03"]},
-        {"delay": 3}, {"damage": "missing"}, {"damage": "outage"}, {"damage": "noise"},
+        {"withheld": ["0", "7"]}, {"damage": "missing"}, {"damage": "outage"}, {"damage": "noise"},
     ],
 )  # fmt: skip
 def test_live_switches_forecast_again_and_can_be_undone(runs, switch):
@@ -140,16 +140,28 @@ def test_live_switches_forecast_again_and_can_be_undone(runs, switch):
 
 def test_hidden_places_are_no_sources_and_those_around_go_with_them(runs):
     state = opened(runs, node="AE03")
-    state.hide()
+    state.hide(state.targets)
     assert state.hidden == ["AE03"]
-    state.hide(around=True)
+    state.hide(state.places_around())
     assert len(state.hidden) == len(set(state.hidden)) == 9
+    state.hide(["AE03"])  # again: its readings are given back
+    assert len(state.hidden) == 8
+    assert "AE03" not in state.hidden
     state.update()
     alignment = state.evidence.alignment
     kept = alignment["source_node"].where(alignment["valid"])
     assert not np.isin(kept, state.hidden).any()
     state.dataset_name = "simulated-weather"
     assert state.hidden == []
+
+
+def test_withheld_steps_are_no_sources(runs):
+    state = opened(runs, withhold=["0", "3"])
+    state.update()
+    alignment = state.evidence.alignment
+    kept = alignment["source_step"].values[alignment["valid"].values]
+    assert set(kept.tolist()) <= set(range(12)) - {11, 8}
+    assert {10, 9} & set(kept.tolist())
 
 
 def test_damaged_readings_are_those_that_the_model_sees(runs):
@@ -166,12 +178,12 @@ def test_damaged_readings_are_those_that_the_model_sees(runs):
 
 def test_a_link_restores_the_selection(runs):
     asked = {"node": "AE03", "segment": 3, "k": 5, "head": "1", "min": 0.05, "window": "False"}
-    asked |= {"hide": ["AE03", "BN05"], "silent": ["0"], "delay": 2, "damage": "outage"}
+    asked |= {"hide": ["AE03", "BN05"], "silent": ["0"], "withhold": ["1", "4"], "damage": "outage"}
     state = opened(runs, step=1500, **asked)
     assert state.needs_update()  # for places and heads, which are known since
     state.update()
     assert state.evidence.request.hidden == ("AE03", "BN05")
-    assert (state.silent_heads, state.delay, state.damage) == (["0"], 2, "outage")
+    assert (state.silent_heads, state.withheld, state.damage) == (["0"], ["1", "4"], "outage")
     assert (state.step, state.node, state.segment, state.topk) == (1500, "AE03", 3, 5)
     assert (state.head, state.min_weight, state.window) == ("1", 0.05, False)
     assert state.notice == ""
@@ -192,7 +204,7 @@ def test_a_link_restores_the_selection(runs):
         ("hide", ["nowhere"]),
         ("hide", "AE03"),
         ("silent", ["9"]),
-        ("delay", 40),
+        ("withhold", ["40"]),
         ("damage", "fire"),
     ],
 )
@@ -372,7 +384,7 @@ def test_the_colours_of_the_map_stay_over_time(runs):
     )
     # Changes are as large as they are, but nothing is no change.
     assert color_limits(state.evidence, "change")[1] == pytest.approx((high - low) / 100)
-    state.delay = 5
+    state.withheld = ["0", "1", "2", "3", "4"]
     state.update()
     change = state.evidence.forecast["forecast"] - state.evidence.as_trained["forecast"]
     low, high = color_limits(state.evidence, "change")
@@ -423,7 +435,7 @@ def test_zones_are_filled_and_named(tmp_path, real_data, monkeypatch):
     state = opened(tmp_path, "bundled", data="nyc-taxi", node="132")
     evidence = state.evidence
     assert evidence.zones.index.tolist() == evidence.dataset["node"].values.tolist()
-    assert evidence.name_of("132") == "JFK Airport (132)"
+    assert evidence.name_of(["132"]) == "JFK Airport (132)"
     selected = {"node": "132", "segment": 1, "head": None, "min_weight": 0.0}
     html = sources_html(evidence, selected, get_theme("light"))
     first = evidence.alignment.sel(query_node="132", segment=1)["source_node"].values[0]
@@ -446,7 +458,7 @@ def test_without_polygons_zones_are_points(tmp_path, real_data, monkeypatch):
     monkeypatch.setattr("explorer.opened.load_zones", load_zones)
     state = opened(tmp_path, "bundled", data="nyc-taxi")
     assert state.evidence.zones is None
-    assert state.evidence.name_of("132") == "132"
+    assert state.evidence.name_of(["132"]) == "132"
     forget()
 
 
