@@ -118,7 +118,14 @@ def draw_hidden(places: pd.DataFrame, hidden: Sequence[str], colors: Theme) -> l
 
 
 def few(places: pd.DataFrame) -> pd.DataFrame:
-    """Give the places whose names have room on a map: all where they are few, else none."""
+    """Give the places whose names have room on a map.
+
+    Args:
+        places: What `prepare_places` gives, or some of its rows.
+
+    Returns:
+        All where they are few, else none.
+    """
     return places if len(places) <= MOST_NAMED else places.head(0)
 
 

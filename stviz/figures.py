@@ -245,11 +245,10 @@ def _listen_for_box(
     on_box: Callable[[tuple[float, float, float, float]], None],
 ) -> Callable[[Any, Any], None]:
     def call(event: SelectionGeometry) -> None:
-        box = event.geometry
+        box: Any = event.geometry
         if event.final and box["type"] == "rect":
-            (west, east), (south, north) = from_mercator(
-                np.array([box["x0"], box["x1"]]), np.array([box["y0"], box["y1"]])
-            )
+            corners = (np.array([box[f"{axis}{end}"] for end in (0, 1)]) for axis in "xy")
+            (west, east), (south, north) = from_mercator(*corners)
             on_box((float(west), float(south), float(east), float(north)))
 
     def listen(plot: Any, _element: Any) -> None:

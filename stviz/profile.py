@@ -94,7 +94,17 @@ def prepare_alignment_profile(
 
 
 def as_several(alignment: xr.Dataset | Sequence[xr.Dataset]) -> list[xr.Dataset]:
-    """Give alignments as a list, after checking that they are of one kind."""
+    """Give alignments as a list, after checking that they are of one kind.
+
+    Args:
+        alignment: One, or several of one model.
+
+    Returns:
+        All of them.
+
+    Raises:
+        ValueError: There is none, or they are of several models.
+    """
     several = [alignment] if isinstance(alignment, xr.Dataset) else list(alignment)
     for each in several:
         check_alignment(each)
@@ -111,7 +121,15 @@ def as_several(alignment: xr.Dataset | Sequence[xr.Dataset]) -> list[xr.Dataset]
 
 
 def target_rows(alignment: xr.Dataset, node: str | Sequence[str] | None) -> np.ndarray:
-    """Give the positions of the targets that are asked for."""
+    """Give the positions of the targets that are asked for.
+
+    Args:
+        alignment: A labelled alignment.
+        node: The target, or several; all where it is None.
+
+    Returns:
+        Positions along `query_node`.
+    """
     if node is None:
         return np.arange(alignment.sizes["query_node"])
     return np.flatnonzero(np.isin(alignment["query_node"].values, node))
@@ -164,7 +182,14 @@ def _alike(
 
 
 def away_km(part: xr.Dataset) -> np.ndarray:
-    """Give the distance of each source from its target in kilometres."""
+    """Give the distance of each source from its target.
+
+    Args:
+        part: A labelled alignment, or a part of it.
+
+    Returns:
+        Kilometres, in the order of its sources.
+    """
     return distance_km(
         part["source_latitude"].values, part["source_longitude"].values,
         *(_beside(part[name], part["source_latitude"])
@@ -183,7 +208,14 @@ def _delays(one: xr.Dataset) -> np.ndarray:
 
 
 def distance_edges(several: list[xr.Dataset]) -> np.ndarray:
-    """Give edges of bins, alike for all targets and segments."""
+    """Give the edges of bins of distance, alike for all targets and segments.
+
+    Args:
+        several: Labelled alignments.
+
+    Returns:
+        Kilometres, from 0.
+    """
     every = np.concatenate([away_km(each)[each["valid"].values] for each in several])
     farthest = float(np.percentile(every, FARTHEST)) if every.size else 1.0
     return np.linspace(0.0, farthest or 1.0, NUM_BINS + 1)

@@ -63,6 +63,7 @@ def test_everything_is_drawn_for_odd_data(nodes, west, south, spread, missing, t
     if missing:
         forecast["forecast"].values[..., 0] = np.nan
     alignment = build_alignment(dataset, step=45, nodes=nodes[:1], topk=6)
+    together = build_alignment(dataset, step=45, nodes=nodes, topk=6)
     node = nodes[0]
     pictures = [
         stviz.plot_forecast_map(forecast, selected=node, hidden=nodes[-1:], theme=theme),
@@ -72,10 +73,14 @@ def test_everything_is_drawn_for_odd_data(nodes, west, south, spread, missing, t
         stviz.plot_forecast_map(forecast, variable="error", theme=theme),
         stviz.plot_forecast_map(forecast, variable="excess", reference=forecast, theme=theme),
         stviz.plot_readings(dataset, nodes=nodes, theme=theme),
-        stviz.plot_errors(forecast, theme=theme),
         stviz.plot_series(forecast, node=node, dataset=dataset, theme=theme),
+        stviz.plot_series(forecast, node=nodes, dataset=dataset, theme=theme),
         stviz.plot_alignment_map(alignment, dataset=dataset, beside=alignment, theme=theme),
+        stviz.plot_alignment_heads(alignment, node=node, theme=theme),
+        stviz.plot_alignment_map(together, node=nodes, theme=theme),
     ]
+    if np.isfinite(forecast["target"]).any():
+        pictures.append(stviz.plot_errors(forecast, theme=theme))
     for picture in pictures:
         hv.render(picture, backend="bokeh")
     cube = stviz.plot_alignment_cube(alignment, dataset=dataset, theme=theme)
