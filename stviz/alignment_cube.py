@@ -150,7 +150,7 @@ def describe_cube(
         *draw_floor(frame, dataset, places, colors, basemap=basemap),
         *draw_shadows(frame, sources, places, colors),
         *draw_window(frame, places, sources, colors),
-        *draw_now(frame, colors),
+        *draw_now(frame, sources, colors),
         *_draw_target(frame, sources, colors),
     ]
     if len(sources):

@@ -19,12 +19,15 @@ __all__ = [
     "scatter",
 ]
 
+MOST_SLICES = 4  # each is as large as the cube, which takes time where it is drawn in software
 
-def draw_now(frame: CubeFrame, colors: Theme) -> list[dict]:
-    """Draw a translucent slice at every time step and a plane at the forecast origin.
+
+def draw_now(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> list[dict]:
+    """Draw the time steps: outlines, slices where sources are, and the plane of the origin.
 
     Args:
         frame: The extent of the cube.
+        sources: What `prepare_alignment` gives.
         colors: The theme.
 
     Returns:
@@ -53,19 +56,34 @@ def draw_now(frame: CubeFrame, colors: Theme) -> list[dict]:
         opacity=0.7,
         meta="steps",
     )
+    return [
+        *_draw_slices(frame, sources, colors),
+        faint,
+        plane(frame, 0.0, colors.target, 0.07, "now"),
+        edge,
+    ]
+
+
+def _draw_slices(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> list[dict]:
+    """Draw a translucent slice at the time steps that weigh most, besides the origin."""
+    weight = sources["weight"].groupby(-sources["steps_behind"]).sum()
+    steps = weight.drop(0, errors="ignore").nlargest(MOST_SLICES).index.to_numpy(float)
+    if not steps.size:
+        return []
+    west, south, east, north = frame.bounds
     first = 4 * np.arange(steps.size)
     slices = mesh(
         x=np.tile([west, east, east, west], steps.size),
         y=np.tile([south, south, north, north], steps.size),
-        z=np.repeat(steps.astype(float), 4),
+        z=np.repeat(steps, 4),
         i=np.concatenate([first, first]),
         j=np.concatenate([first + 1, first + 2]),
         k=np.concatenate([first + 2, first + 3]),
         color=colors.muted,
-        opacity=0.04,
+        opacity=0.07,
         meta="slices",
     )
-    return [slices, faint, plane(frame, 0.0, colors.target, 0.07, "now"), edge]
+    return [slices]
 
 
 def draw_window(

@@ -14,7 +14,7 @@ from sttrans_core.quality import deletion_curve
 __all__ = ["Deletion", "DeletionTest", "measure_deletion"]
 
 REMOVED = 8  # sources
-QUIET_SECONDS = 0.8  # a reader who goes on from place to place is not kept waiting
+QUIET_SECONDS = 1.5  # a reader who goes on from place to place is not kept waiting
 MOST_PLACES = 4_000  # of a dataset: beyond, one test takes seconds
 MOST_KEPT = 200
 

@@ -158,7 +158,7 @@ class PageGuard:
             pytest.fail("the page misbehaved:\n" + "\n".join(self.problems))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def page_guard() -> type[PageGuard]:
     """Give the guard itself, for tests that watch a page of their own."""
     return PageGuard

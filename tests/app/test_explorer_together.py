@@ -52,12 +52,17 @@ def test_two_runs_share_selection_zoom_and_camera(explorer):
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     eyes = cubes(explorer, EYES)
     assert eyes[0] == eyes[1]
-    page.mouse.move(*middle)
-    page.mouse.down()
-    page.mouse.move(middle[0] + 90, middle[1] + 10, steps=4)
-    page.mouse.up()
+
+    def turned_by_hand():  # a cube that is being drawn does not follow the mouse yet
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] + 90, middle[1] + 10, steps=4)
+        page.mouse.up()
+        page.wait_for_timeout(500)
+        return cubes(explorer, EYES)[0] != eyes[0]
+
+    explorer.until(turned_by_hand)
     explorer.until(lambda: re.search(r"camera=-?\d", page.url) is not None)
-    explorer.until(lambda: cubes(explorer, EYES)[0] != eyes[0])
     explorer.until(lambda: len(set(cubes(explorer, EYES))) == 1)
     turned = cubes(explorer, EYES)
     page.reload()
