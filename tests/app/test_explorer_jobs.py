@@ -90,6 +90,15 @@ def test_a_training_runs_to_its_end_and_can_be_opened(jobs):
         jobs.cancel("first")
     with pytest.raises(JobError, match=r"Only a stopped or failed training .* which is finished"):
         jobs.resume("first")
+    # As it is where the process ends while it scores.
+    (jobs.root / "first" / "scores.csv").unlink()
+    write_job(jobs.root / "first", Job(turn=1, cancelled=True))
+    stopped = jobs.status("first")
+    assert (stopped.state, stopped.is_trained) == ("stopped", True)
+    assert stopped.message == "Trained, but not scored; resume to score it."
+    jobs.resume("first")
+    assert wait_for(jobs, "first", is_over).state == "finished"
+    assert load_run(jobs.root / "first").scores is not None
 
 
 @pytest.mark.slow
@@ -216,21 +225,6 @@ def test_a_training_that_cannot_begin_tells_why(jobs):
     assert "got 'nowhere'" in failed.log
 
 
-@pytest.mark.slow
-def test_a_trained_run_is_scored_when_it_is_resumed(jobs):
-    jobs.start("first", tiny_config().to_json())
-    wait_for(jobs, "first", is_over)
-    # As it is where the process ends while it scores.
-    (jobs.root / "first" / "scores.csv").unlink()
-    write_job(jobs.root / "first", Job(turn=1, cancelled=True))
-    stopped = jobs.status("first")
-    assert (stopped.state, stopped.is_trained) == ("stopped", True)
-    assert stopped.message == "Trained, but not scored; resume to score it."
-    jobs.resume("first")
-    assert wait_for(jobs, "first", is_over).state == "finished"
-    assert load_run(jobs.root / "first").scores is not None
-
-
 @pytest.mark.parametrize(("handler", "end"), [("SIG_DFL", "SIGTERM"), ("SIG_IGN", "SIGKILL")])
 def test_a_process_that_does_not_stop_by_itself_is_ended(tmp_path, handler, end):
     write_job(tmp_path, Job(cancelled=True))
@@ -324,27 +318,22 @@ def test_a_scheduler_trains_while_this_machine_is_busy(jobs, busy, scheduler):
 
 
 @pytest.mark.slow
-def test_a_training_on_a_scheduler_is_cancelled_and_goes_on_here(jobs, scheduler):
+def test_a_training_on_a_scheduler_is_cancelled_goes_on_and_is_left_alone(jobs, scheduler):
     jobs.start("there", tiny_config(epochs=5000).to_json(), scheduler=scheduler)
     wait_for(jobs, "there", lambda status: status.epoch >= 1)
     jobs.cancel("there")
     stopped = wait_for(jobs, "there", is_over)
     assert (stopped.state, stopped.log.splitlines()[-1]) == ("stopped", "Stopped.")
-    # Its worker is free for the next one, and the run itself may go on anywhere.
+    # Its worker is free for the next one, and stops where nobody waits for it any more.
+    jobs.resume("there", scheduler=scheduler)
+    wait_for(jobs, "there", lambda status: status.epoch > stopped.epoch)
+    process_of(jobs, "there").kill()
+    left = wait_for(jobs, "there", lambda status: status.state == "stopped")  # as the worker tells
+    # The run itself may go on anywhere.
     jobs.start("next", tiny_config().to_json(), scheduler=scheduler)
     jobs.resume("there")
-    going_on = wait_for(jobs, "there", lambda status: status.epoch > stopped.epoch)
-    assert going_on.history[: len(stopped.history)] == stopped.history
-    assert wait_for(jobs, "next", is_over).state == "finished"
-
-
-@pytest.mark.slow
-def test_a_worker_stops_when_nobody_waits_for_it(jobs, scheduler):
-    jobs.start("there", tiny_config(epochs=5000).to_json(), scheduler=scheduler)
-    wait_for(jobs, "there", lambda status: status.epoch >= 1)
-    process_of(jobs, "there").kill()
-    wait_for(jobs, "there", lambda status: status.state == "stopped")  # as the worker tells
-    jobs.start("next", tiny_config().to_json(), scheduler=scheduler)
+    going_on = wait_for(jobs, "there", lambda status: status.epoch > left.epoch)
+    assert going_on.history[: len(left.history)] == left.history
     assert wait_for(jobs, "next", is_over).state == "finished"
 
 
