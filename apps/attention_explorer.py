@@ -156,7 +156,7 @@ class Explorer:
         from explorer.controls import Controls
         from explorer.views import MapView, ScoresView, SeriesView
 
-        self.controls[:] = [Controls(self.state)]
+        self.controls[:] = [Controls(self.state, self.cards)]
         kinds = (MapView, AlignmentView, SeriesView, SourcesView, ScoresView)
         for (name, place), kind in zip(self.cards.items(), kinds, strict=True):
             view = self.views[name] = kind(self.state)

@@ -1,5 +1,6 @@
 """The controls at the left: which data and model, when, what to look at, and the live switches."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -45,11 +46,14 @@ class Controls(Viewer):
 
     Args:
         state: The selection and its evidence.
+        cards: Where the views are on the page, by name, for pictures of them.
     """
 
     state = param.ClassSelector(class_=ExplorerState, doc="The selection and its evidence.")
 
-    def __init__(self, state: ExplorerState, **params: Any) -> None:
+    def __init__(
+        self, state: ExplorerState, cards: Mapping[str, pn.Column] | None = None, **params: Any
+    ) -> None:
         super().__init__(state=state, **params)
         p = state.param
         self.data = pmui.Select.from_param(p.dataset_name, **{**WIDE, "margin": (12, 10, 4, 10)})
@@ -130,7 +134,7 @@ class Controls(Viewer):
             label="Hidden places", visible=False, sizing_mode="stretch_width", margin=(4, 10)
         )
         self.effect = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
-        self.takeaway = TakeawayPanel(state)
+        self.takeaway = TakeawayPanel(state, cards)
         self._dataset: xr.Dataset | None = None
         self._nodes: dict[str, str] = {}  # by their names
         self._moved: dict[pmui.IntSlider, int | None] = {}

@@ -30,7 +30,7 @@ from stviz.theme import get_theme
 if TYPE_CHECKING:
     import holoviews as hv
 
-__all__ = ["TAKEAWAYS", "View", "notebook_code", "report"]
+__all__ = ["ALIGNED", "ENDS", "TAKEAWAYS", "View", "notebook_code", "report"]
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 ALL_SOURCES = 10_000
@@ -101,6 +101,16 @@ def sources_csv(view: View) -> bytes:
     return _csv(alignment_table(view.evidence.alignment, topk=ALL_SOURCES, **view.sources))
 
 
+def forecast_parquet(view: View) -> bytes:
+    """Give the table of `forecast_csv` with its types, and no text changed."""
+    return _parquet(view.evidence.forecast.to_dataframe().reset_index())
+
+
+def sources_parquet(view: View) -> bytes:
+    """Give the table of `sources_csv` with its types, and no text changed."""
+    return _parquet(alignment_table(view.evidence.alignment, topk=ALL_SOURCES, **view.sources))
+
+
 def map_geojson(view: View) -> bytes:
     """Give what the map shows as points (of cells their centres) or zones, with their values."""
     import geopandas
@@ -142,6 +152,12 @@ def _csv(table: pd.DataFrame) -> bytes:
             for each in plain[name]
         ]
     return plain.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    table = table.copy()
+    table.attrs = {name: str(value) for name, value in table.attrs.items()}
+    return table.to_parquet()
 
 
 def notebook_code(view: View) -> str:
@@ -291,14 +307,20 @@ def _page_of(figure: "hv.Overlay") -> str:
     return f"<!doctype html><meta charset='utf-8'>{inside}{place}{script}"
 
 
-TAKEAWAYS: dict[str, tuple[str, Callable[[View], bytes], bool]] = {
-    # label: (end of the file's name, what writes it, whether it needs an alignment)
-    "Report (HTML)": ("report.html", report, False),
-    "Map (GeoJSON)": ("map.geojson", map_geojson, False),
-    "Series (CSV)": ("series.csv", series_csv, False),
-    "Sources (CSV)": ("sources.csv", sources_csv, True),
-    "Forecasts (CSV)": ("forecasts.csv", forecast_csv, False),
-    "Forecasts (NetCDF)": ("forecasts.nc", forecast_netcdf, False),
-    "Alignments (NetCDF)": ("alignments.nc", alignment_netcdf, True),
-    "Code (Python)": ("view.py", lambda view: notebook_code(view).encode(), False),
+DRAWN = {"PNG": None, "SVG": None}  # the browser has the picture already
+# By subject and format.
+TAKEAWAYS: dict[str, dict[str, Callable[[View], bytes] | None]] = {
+    "Report": {"HTML": report},
+    "Map": {**DRAWN, "GeoJSON": map_geojson},
+    "Series": {**DRAWN, "CSV": series_csv},
+    "Alignment": {**DRAWN, "NetCDF": alignment_netcdf},
+    "Sources": {"CSV": sources_csv, "Parquet": sources_parquet},
+    "Errors": DRAWN,
+    "Forecasts": {"CSV": forecast_csv, "Parquet": forecast_parquet, "NetCDF": forecast_netcdf},
+    "Code": {"Python": lambda view: notebook_code(view).encode()},
 }
+ALIGNED = ("Alignment", "Sources")  # need an alignment
+ENDS = {
+    "HTML": "html", "PNG": "png", "SVG": "svg", "GeoJSON": "geojson", "CSV": "csv",
+    "NetCDF": "nc", "Parquet": "parquet", "Python": "py",
+}  # fmt: skip

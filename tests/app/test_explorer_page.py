@@ -101,12 +101,30 @@ def test_a_report_and_the_link_are_taken_away(explorer, tmp_path):
     name = download.value.suggested_filename
     assert re.fullmatch(r"simulated-freeway-\d{8}T\d{4}-report\.html", name)
     download.value.save_as(tmp_path / name)
+    for form, start in (("PNG", b"\x89PNG"), ("SVG", b"<svg")):
+        for subject in ("Map", "Series", "Alignment"):
+            explorer.choose("What", subject)
+            save = page.get_by_role("button", name="Save picture")
+            save.wait_for()
+            if subject == "Map":
+                explorer.choose("Format", form)
+            with page.expect_download() as download:
+                save.click()
+            name = download.value.suggested_filename
+            assert name.endswith(f"-{subject.lower()}.{form.lower()}")
+            download.value.save_as(tmp_path / name)
+            assert start in (tmp_path / name).read_bytes()[:200], name
+            assert (tmp_path / name).stat().st_size > 5_000
+    explorer.choose("What", "Errors")  # this run has no scores
+    page.get_by_role("button", name="Save picture").click()
+    page.get_by_role("button", name="Nothing is drawn").wait_for()
+    explorer.choose("What", "Report")
     page.get_by_role("button", name="Copy link").click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("() => navigator.clipboard.readText()") == page.url
     page.get_by_role("button", name="Copy code").click()
     copied = "() => navigator.clipboard.readText()"
-    explorer.until(lambda: "forecaster.forecast(" in page.evaluate(copied))
+    explorer.until(lambda: page.evaluate(copied).startswith("from sttrans_core import "))
     other = page.context.new_page()
     said = []
     other.on("console", lambda message: said.append(message.text))
@@ -212,10 +230,17 @@ def findings(explorer, **options):
     }
 
 
+def turn_and_rest(explorer, name):
+    """Turn to a page, and wait until nothing fades any more."""
+    explorer.turn_to(name)
+    explorer.page.mouse.move(720, 890)
+    explorer.page.wait_for_timeout(400)
+
+
 def test_no_page_has_a_serious_finding_of_accessibility(explorer):
     explorer.home()
     for name in PAGES:
-        explorer.turn_to(name)
+        turn_and_rest(explorer, name)
         assert findings(explorer) == {}, name
     explorer.turn_to("Explore")
     toggle = explorer.page.get_by_role("button", name="Toggle theme")
@@ -223,7 +248,7 @@ def test_no_page_has_a_serious_finding_of_accessibility(explorer):
     explorer.until(lambda: DARK in explorer.backgrounds())
     explorer.page.wait_for_timeout(2000)  # colours fade over
     for name in PAGES:
-        explorer.turn_to(name)
+        turn_and_rest(explorer, name)
         assert findings(explorer, runOnly=["color-contrast"]) == {}, name
     toggle.click()
     explorer.home()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from explorer.takeaway import TAKEAWAYS, View, notebook_code
+from explorer.takeaway import ALIGNED, TAKEAWAYS, View, notebook_code
 from explorer.takeaway_panel import TakeawayPanel
 from explorer_runs import opened, train_runs
 
@@ -24,40 +24,45 @@ def _view(runs, run: str = "full", **query) -> View:
     return TakeawayPanel(state).view()
 
 
-def _taken(view: View, label: str) -> bytes:
-    return TAKEAWAYS[label][1](view)
+def _taken(view: View, subject: str, form: str) -> bytes:
+    return TAKEAWAYS[subject][form](view)
 
 
 def test_tables_hold_what_is_shown(runs):
     view = _view(runs, segment=2)
     forecast = view.evidence.forecast
-    table = pd.read_csv(io.BytesIO(_taken(view, "Forecasts (CSV)")))
+    table = pd.read_csv(io.BytesIO(_taken(view, "Forecasts", "CSV")))
     assert len(table) == forecast.sizes["horizon"] * forecast.sizes["node"]
     row = table[(table["node"] == "AE03") & (table["horizon"] == 5)].iloc[0]
     expected = forecast.isel(time=0).sel(node="AE03", horizon=5)
     assert row["forecast"] == pytest.approx(expected["forecast"].item(), rel=1e-5)
-    series = pd.read_csv(io.BytesIO(_taken(view, "Series (CSV)")), parse_dates=["time"])
+    series = pd.read_csv(io.BytesIO(_taken(view, "Series", "CSV")), parse_dates=["time"])
     ahead = series[series["part"] == "horizon"]
     assert {"last observed value", "historical average", "as trained"} <= set(series)
     np.testing.assert_allclose(ahead["forecast"], ahead["as trained"])
-    sources = pd.read_csv(io.BytesIO(_taken(view, "Sources (CSV)")))
+    sources = pd.read_csv(io.BytesIO(_taken(view, "Sources", "CSV")))
+    typed = pd.read_parquet(io.BytesIO(_taken(view, "Sources", "Parquet")))
+    assert typed["place"].tolist() == sources["place"].tolist()
+    typed = pd.read_parquet(io.BytesIO(_taken(view, "Forecasts", "Parquet")))
+    assert typed["time"].dtype.kind == "M"
+    np.testing.assert_allclose(typed["forecast"], table["forecast"], rtol=1e-5)
     assert sources["weight (%)"].sum() == pytest.approx(100, abs=0.5)
 
 
 def test_maps_and_arrays_open_elsewhere(runs, tmp_path):
     view = _view(runs, map="error")
-    (tmp_path / "map.geojson").write_bytes(_taken(view, "Map (GeoJSON)"))
+    (tmp_path / "map.geojson").write_bytes(_taken(view, "Map", "GeoJSON"))
     places = geopandas.read_file(tmp_path / "map.geojson")
     assert places.crs == "EPSG:4326"
     here = places[places["node"] == "AE03"].iloc[0]
     assert here["value"] == pytest.approx(here["forecast"] - here["target"], abs=1e-3)
     at = view.evidence.dataset.sel(node="AE03")
     assert here.geometry.x == pytest.approx(at["longitude"].item())
-    for label, expected in (
-        ("Forecasts (NetCDF)", view.evidence.forecast),
-        ("Alignments (NetCDF)", view.evidence.alignment),
+    for subject, form, expected in (
+        ("Forecasts", "NetCDF", view.evidence.forecast),
+        ("Alignment", "NetCDF", view.evidence.alignment),
     ):
-        (tmp_path / "data.nc").write_bytes(_taken(view, label))
+        (tmp_path / "data.nc").write_bytes(_taken(view, subject, form))
         with xr.open_dataset(tmp_path / "data.nc") as opened_again:
             xr.testing.assert_equal(opened_again.load(), expected)
 
@@ -83,15 +88,19 @@ def test_the_code_makes_the_same_view(runs, query):
 
 def test_without_an_alignment_the_rest_is_there(runs):
     view = _view(runs, "no_alignment")
-    for label, (_, write, needs_alignment) in TAKEAWAYS.items():
-        if not needs_alignment:
-            assert write(view), label
+    for subject, forms in TAKEAWAYS.items():
+        for form, write in forms.items():
+            if write and subject not in ALIGNED:
+                assert write(view), (subject, form)
     assert ".align(" not in notebook_code(view)
     panel = TakeawayPanel(opened(runs, "no_alignment"))
-    panel.kind.value = "Sources (CSV)"
+    panel.subject.value = "Sources"
     assert panel.file.disabled
-    panel.kind.value = "Report (HTML)"
-    assert not panel.file.disabled
+    panel.subject.value = "Map"
+    assert (panel.format.value, panel.picture.visible, panel.file.visible) == ("PNG", True, False)
+    panel.format.value = "GeoJSON"
+    assert (panel.picture.visible, panel.file.visible, panel.file.disabled) == (False, True, False)
+    assert panel.file.filename.endswith("-map.geojson")
 
 
 def test_names_from_data_are_neither_formulas_nor_html(runs):
@@ -115,10 +124,10 @@ def test_names_from_data_are_neither_formulas_nor_html(runs):
     }
     object.__setattr__(view.evidence, "baselines", baselines)
     object.__setattr__(view, "nodes", ("<script>alert(1)</script>",))
-    assert b",'=HYPERLINK(1)," in _taken(view, "Forecasts (CSV)")
-    assert b",=HYPERLINK" not in _taken(view, "Forecasts (CSV)")
-    page = _taken(view, "Report (HTML)").decode()
+    assert b",'=HYPERLINK(1)," in _taken(view, "Forecasts", "CSV")
+    assert b",=HYPERLINK" not in _taken(view, "Forecasts", "CSV")
+    page = _taken(view, "Report", "HTML").decode()
     assert "<script>alert(1)" not in page
     names = [each["properties"]["node"] for each in
-             json.loads(_taken(view, "Map (GeoJSON)"))["features"]]  # fmt: skip
+             json.loads(_taken(view, "Map", "GeoJSON"))["features"]]  # fmt: skip
     assert "<script>alert(1)</script>" in names  # data stays data there

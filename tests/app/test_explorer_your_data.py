@@ -387,7 +387,7 @@ def test_runs_of_other_data_forecast_the_same_places(runs, tmp_path):
         assert list(evidence.baselines) == ["last observed value"], "no average was learned here"
         assert evidence.forecast.sizes["node"] == 48
     view = View(
-        evidence=opened(runs, f"bundled:{DATASET}", data=file).evidence, node=state.node,
+        evidence=opened(runs, f"bundled:{DATASET}", data=file).evidence, nodes=(state.node,),
         segment=1, head=None, min_weight=0.0, variable="forecast",
     )  # fmt: skip
     assert f"load_pretrained({DATASET!r}, 'full')" in notebook_code(view)
@@ -405,7 +405,12 @@ def test_names_that_are_formulas_stay_text_in_tables(runs):
         as_trained=forecast, baselines={},
     )  # fmt: skip
     view = View(
-        evidence=renamed, node=names[0], segment=1, head=None, min_weight=0.0, variable="forecast"
+        evidence=renamed,
+        nodes=(names[0],),
+        segment=1,
+        head=None,
+        min_weight=0.0,
+        variable="forecast",
     )
     lines = forecast_csv(view).decode().splitlines()[1:]
     assert all("'=cmd|" in line for line in lines)
