@@ -18,7 +18,7 @@ from explorer import keys, plotly_figure, upload  # noqa: F401 - the page learns
 from explorer.catalog import find_runs
 from explorer.choices import LINKED, PAGES, SWITCHES, describe
 from explorer.state import ExplorerState
-from explorer.style import CARDS, ON_BAR, THEMES, card, waiting
+from explorer.style import CARDS, NOT_ON_PHONE, ON_BAR, THEMES, card, waiting
 from panel.util import edit_readonly
 from panel.viewable import Viewer
 
@@ -49,7 +49,7 @@ class Explorer:
             state.param.page, label="", size="small", color="default", margin=(0, 16), sx=ON_BAR
         )
         self.controls = pn.Column(waiting("The controls appear with the model."), **BARE)
-        self.device = pmui.Chip(label="loading", size="small", variant="outlined")
+        self.device = pmui.Chip(label="loading", size="small", variant="outlined", sx=NOT_ON_PHONE)
         self.page = pmui.Page(
             title="ST-Trans explorer",
             header=[

@@ -10,7 +10,7 @@ import xarray as xr
 
 from stviz.cube_floor import draw_floor, draw_shadows
 from stviz.cube_frame import CubeFrame, frame_scene, measure_frame, size_of
-from stviz.cube_scene import draw_now, draw_window, gaps, scatter
+from stviz.cube_scene import arrow_heads, draw_now, draw_window, gaps, scatter
 from stviz.labels import clock, describe_lead, label_source, time_unit, wrap_facts, wrap_words
 from stviz.places import prepare_places
 from stviz.prepare_sources import describe_alignment, prepare_alignment, prepare_causes
@@ -19,6 +19,7 @@ from stviz.theme import Theme, color_scale, get_theme, rgba
 __all__ = ["describe_cube", "plot_alignment_cube"]
 
 WIDTH, LEGEND_WIDTH = 620, 760
+MOST_HEADS = 16  # of arrows, the strongest
 SYMBOLS = {"window": ("circle", "window source"), "global": ("diamond", "global source")}
 
 
@@ -45,7 +46,7 @@ def plot_alignment_cube(
 
     The floor is the map, up is time. Each source is a marker at its place and time step, its size
     and colour its weight, its shape whether it came from the recent local window or from the
-    global search. Stems run from the sources to the target above the plane of now.
+    global search. Arrows run from the sources to the target above the plane of now.
 
     Args:
         alignment: A labelled alignment.
@@ -263,18 +264,24 @@ def _describe(row: dict, units: str, step_minutes: float) -> str:
 
 
 def _draw_stems(frame: CubeFrame, sources: pd.DataFrame) -> dict:
-    count = len(sources)
-    path = np.full((count, 3, 3), np.nan)
-    path[:, 0] = sources[["longitude", "latitude"]].assign(z=-sources["steps_behind"]).to_numpy()
-    path[:, 1] = (*frame.target, frame.target_step)
-    flat = path.reshape(-1, 3)
-    weight = np.repeat(sources["weight"].to_numpy(), 3)
+    """Draw an arrow from each source to the target; beyond `MOST_HEADS`, without its head."""
+    start = sources[["longitude", "latitude"]].assign(z=-sources["steps_behind"]).to_numpy(float)
+    end = np.array([*frame.target, frame.target_step])
+    path = np.full((len(sources), 3, 3), np.nan)
+    path[:, 0], path[:, 1] = start, end
+    heads = arrow_heads(frame, start[:MOST_HEADS], end)
+    flat = np.concatenate([path.reshape(-1, 3), heads.reshape(-1, 3)])
+    weight = sources["weight"].to_numpy()
     return scatter(
         x=gaps(flat[:, 0]),
         y=gaps(flat[:, 1]),
         z=gaps(flat[:, 2]),
         mode="lines",
-        line={"color": weight, "coloraxis": "coloraxis", "width": 2.5},
+        line={
+            "color": np.concatenate([np.repeat(weight, 3), np.repeat(weight[:MOST_HEADS], 4)]),
+            "coloraxis": "coloraxis",
+            "width": 2.5,
+        },
         opacity=0.55,
         meta="stems",
     )

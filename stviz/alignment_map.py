@@ -23,6 +23,7 @@ from stviz.theme import Theme, color_scale, get_theme
 __all__ = ["plot_alignment_map", "update_alignment_map"]
 
 SMALLEST, LARGEST = 6.0, 26.0
+MOST_TARGETS = 2  # with names, which lie close together
 
 
 def plot_alignment_map(
@@ -150,7 +151,7 @@ def update_alignment_map(
         figure.fill(label, columns | {"color": columns["weight"]})
         figure.scale(label, 0.0, limit)
     target = where.loc[list(sources.attrs["targets"])].reset_index()
-    for label, shown in (("Target", target), ("Target name", few(target))):
+    for label, shown in (("Target", target), ("Target name", few(target, MOST_TARGETS))):
         figure.fill(label, {name: shown[name].to_numpy() for name in shown})
     figure.entitle(*_describe(sources, alignment))
 
@@ -257,7 +258,7 @@ def _draw_target(target: pd.DataFrame, colors: Theme) -> list[hv.Element]:
         )
     else:
         options(mark, **HOLLOW, line_color=colors.target, line_width=3)
-    return [mark, name_places(few(target), colors, label="Target name")]
+    return [mark, name_places(few(target, MOST_TARGETS), colors, label="Target name")]
 
 
 def _draw_causes(causes: pd.DataFrame, where: pd.DataFrame, colors: Theme) -> list[hv.Element]:

@@ -86,7 +86,8 @@ def draw_selected(
         draw_places(shown, ["node"], label="Selected"),
         **HOLLOW,
         line_color=colors.target,
-        line_width=3,
+        # Many at once would hide what lies under them.
+        line_width=3 if len(shown) <= MOST_NAMED else 1.5,
         nonselection_alpha=1.0,
     )
     if noun_of(places) == "sensor":
@@ -117,16 +118,17 @@ def draw_hidden(places: pd.DataFrame, hidden: Sequence[str], colors: Theme) -> l
     return [options(crosses, marker="x", size=11, color=colors.text, line_width=2.5)]
 
 
-def few(places: pd.DataFrame) -> pd.DataFrame:
+def few(places: pd.DataFrame, most: int = MOST_NAMED) -> pd.DataFrame:
     """Give the places whose names have room on a map.
 
     Args:
         places: What `prepare_places` gives, or some of its rows.
+        most: So many are few.
 
     Returns:
         All where they are few, else none.
     """
-    return places if len(places) <= MOST_NAMED else places.head(0)
+    return places if len(places) <= most else places.head(0)
 
 
 def name_places(places: pd.DataFrame, colors: Theme, *, label: str) -> hv.Labels:

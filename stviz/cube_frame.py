@@ -37,6 +37,19 @@ class CubeFrame:
     target_step: float
     west_most: float
 
+    @property
+    def heights(self) -> tuple[float, float]:
+        """The ends of the time axis, with some room under the floor."""
+        return self.floor - 0.05 * (self.top - self.floor), self.top
+
+    @property
+    def aspect(self) -> tuple[float, float, float]:
+        """The sides of the cube as it is drawn: a degree north is as long as one east."""
+        west, south, east, north = self.bounds
+        across = (east - west) * np.cos(np.radians((south + north) / 2))
+        scale = 1.15 / max(across, north - south)
+        return across * scale, (north - south) * scale, 0.85
+
     def turn(self, longitude: np.ndarray) -> np.ndarray:
         """Move longitudes into the turn that starts at the west-most place."""
         shifted = (np.asarray(longitude, float) - self.west_most + 1e-9) % 360.0
@@ -135,9 +148,7 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
         A Plotly layout.
     """
     west, south, east, north = frame.bounds
-    across = (east - west) * np.cos(np.radians((south + north) / 2))
     up = north - south
-    scale = 1.15 / max(across, up)
     minutes = sources.attrs["interval_minutes"]
     steps = _time_ticks(frame)
     axis = {
@@ -159,12 +170,12 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
             "yaxis": y | {"range": [south, north], "nticks": 4} | degrees,
             "zaxis": z
             | {
-                "range": [frame.floor - 0.05 * (frame.top - frame.floor), frame.top],
+                "range": list(frame.heights),
                 "tickvals": steps,
                 "ticktext": [_name_step(step, minutes) for step in steps],
             },
             "aspectmode": "manual",
-            "aspectratio": {"x": across * scale, "y": up * scale, "z": 0.85},
+            "aspectratio": dict(zip("xyz", frame.aspect, strict=True)),
             "camera": {
                 "eye": {"x": 0.66, "y": -1.55, "z": 0.5},
                 "center": {"x": 0.0, "y": 0.0, "z": -0.15},

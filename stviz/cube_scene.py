@@ -11,6 +11,7 @@ from stviz.places import noun_of
 from stviz.theme import Theme
 
 __all__ = [
+    "arrow_heads",
     "draw_now",
     "draw_window",
     "gaps",
@@ -19,6 +20,7 @@ __all__ = [
     "scatter",
 ]
 
+HEAD = 0.03  # length of the strokes of an arrow, where the cube is about 1 wide
 MOST_SLICES = 4  # each is as large as the cube, which takes time where it is drawn in software
 
 
@@ -151,6 +153,33 @@ def draw_window(
         meta="window sides",
     )
     return [outline, box]
+
+
+def arrow_heads(frame: CubeFrame, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Give two short strokes for the head of each arrow, of one size as the cube is drawn.
+
+    Args:
+        frame: The extent of the cube.
+        start: Where arrows begin, over (arrow, 3): longitude, latitude and time step.
+        end: Where all of them end, over (3,).
+
+    Returns:
+        Points of the strokes with breaks between them, over (arrow, 4, 3): the heads lie where
+        two thirds of the way are done, which leaves room at the target.
+    """
+    west, south, east, north = frame.bounds
+    low, high = frame.heights
+    unit = np.array([east - west, north - south, high - low]) / frame.aspect
+    along = (end - start) / unit
+    along /= np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-12)
+    aside = np.cross(along, [0.0, 0.0, 1.0])
+    aside /= np.maximum(np.linalg.norm(aside, axis=-1, keepdims=True), 1e-12)
+    tip = start + (end - start) * 2 / 3
+    heads = np.full((len(start), 4, 3), np.nan)
+    heads[:, 1] = tip
+    for place, side in ((0, 1), (2, -1)):
+        heads[:, place] = tip + HEAD * (0.5 * side * aside - along) * unit
+    return heads
 
 
 def scatter(**values: Any) -> dict:

@@ -64,7 +64,10 @@ class AlignmentView(_AlignmentViewBase):
         self.map = Figure(self._overlay, zoom=self.zoom)
         self.profiles = {kind: Figure(partial(self._profile, by)) for kind, by in PROFILES.items()}
         self.profiles[HEADS] = Figure(self._heads)
-        self.trust = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10, 4, 10))
+        # Room for three lines, the last of which comes later than the picture.
+        self.trust = pn.pane.HTML(
+            "", sizing_mode="stretch_width", margin=(0, 10, 4, 10), styles={"min-height": "62px"}
+        )
         self.filled = pn.Column(
             self.cube, self.map.place, *(each.place for each in self.profiles.values()), self.trust,
             sizing_mode="stretch_both", margin=0,

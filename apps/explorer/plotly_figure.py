@@ -70,7 +70,8 @@ class PlotlyFigure(JSComponent):
         }
       }
       const turn = () => {
-        if (!place._fullLayout?.scene || !model.camera || model.camera === where()) return
+        if (!place._fullLayout?.scene || !place.clientWidth) return  // drawn once it is in sight
+        if (!model.camera || model.camera === where()) return
         const [x, y, z, a, b, c] = model.camera.split(",").map(Number)
         const camera = {eye: {x, y, z}, center: {x: a, y: b, z: c}}
         Plotly.relayout(place, {"scene.camera": camera})

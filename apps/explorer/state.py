@@ -156,7 +156,7 @@ class ExplorerState(param.Parameterized):
     def _choose(self, name: str, value: Any, complaints: list[str]) -> None:
         if value is None or value == getattr(self, name):
             return
-        if name == "head":
+        if name in ("head", "node", "area"):  # the address has numbers for ids of digits
             value = str(value)
         if isinstance(self.param[name], param.Boolean):
             value = {"true": True, "false": False}.get(str(value).lower(), value)

@@ -36,7 +36,7 @@ def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
         pytest.fail("CI must have a Chromium on PATH; got none. Install the package 'chromium'.")
     if chromium is None:
         pytest.skip("no Chromium on PATH: install the package 'chromium' to run browser tests")
-    drawing = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    drawing = ["--disable-gpu", "--enable-unsafe-swiftshader"]
     return {
         **browser_type_launch_args,
         "executable_path": chromium,
@@ -153,9 +153,10 @@ class PageGuard:
             self.problems.append(f"outside request: {address}")
 
     def check(self) -> None:
-        """Fail with everything noted so far."""
-        if self.problems:
-            pytest.fail("the page misbehaved:\n" + "\n".join(self.problems))
+        """Fail with everything noted since the last check."""
+        found, self.problems = self.problems, []
+        if found:
+            pytest.fail("the page misbehaved:\n" + "\n".join(found))
 
 
 @pytest.fixture(scope="session")
@@ -172,11 +173,11 @@ def guarded_page(page: Page) -> Iterator[Page]:
     guard.check()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared(
     browser: Browser, serve_app: Callable[..., ServedApp], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Explorer]:
-    """Open one page for all tests of a file: loading it is what takes time."""
+    """Open one page for all tests: loading it is what takes time."""
     root = tmp_path_factory.mktemp("runs") / "copy"
     shutil.copytree(train_runs(tmp_path_factory), root)
     served = serve_app(APP, STTRANS_RUNS=str(root))

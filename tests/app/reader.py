@@ -23,7 +23,7 @@ SENSORS = """() => {
     const drawn = model.renderers.find(
       r => r.data_source?.data.node && r.data_source.data.value && r.data_source.data.forecast)
     const view = drawn && Bokeh.index.find_one_by_id(model.id)
-    if (!view) continue
+    if (!view?.el.checkVisibility()) continue
     const data = drawn.data_source.data, corner = view.canvas_view.el.getBoundingClientRect()
     return Object.fromEntries(Array.from(data.node, (node, i) => [node, [
       corner.x + view.frame.x_scale.compute(data.x[i]),
@@ -31,9 +31,9 @@ SENSORS = """() => {
     ]]))
   }
 }"""
-# Figures that the page has taken away stay among its models for a minute.
-SHOWN = """Array.from(Bokeh.documents[0]._all_models.values())
-  .filter(model => model.type === 'Figure' && Bokeh.index.find_one_by_id(model.id))"""
+# Figures that were taken away stay among the models for a minute; other pages have some, too.
+SHOWN = """Array.from(Bokeh.documents[0]._all_models.values()).filter(model =>
+  model.type === 'Figure' && Bokeh.index.find_one_by_id(model.id)?.el.checkVisibility())"""
 TITLES = f"() => {SHOWN}.map(model => model.title.text)"
 BACKGROUNDS = f"""() => {SHOWN}.map(model => model.border_fill_color?.value
     ?? model.border_fill_color)"""

@@ -108,13 +108,13 @@ def test_a_report_and_the_link_are_taken_away(explorer, tmp_path):
             save.wait_for()
             if subject == "Map":
                 explorer.choose("Format", form)
-            with page.expect_download() as download:
+            with page.expect_download() as saved:
                 save.click()
-            name = download.value.suggested_filename
-            assert name.endswith(f"-{subject.lower()}.{form.lower()}")
-            download.value.save_as(tmp_path / name)
-            assert start in (tmp_path / name).read_bytes()[:200], name
-            assert (tmp_path / name).stat().st_size > 5_000
+            file = saved.value.suggested_filename
+            assert file.endswith(f"-{subject.lower()}.{form.lower()}")
+            saved.value.save_as(tmp_path / file)
+            assert start in (tmp_path / file).read_bytes()[:200], file
+            assert (tmp_path / file).stat().st_size > 5_000
     explorer.choose("What", "Errors")  # this run has no scores
     page.get_by_role("button", name="Save picture").click()
     page.get_by_role("button", name="Nothing is drawn").wait_for()
@@ -173,16 +173,14 @@ def test_the_theme_reaches_every_figure(explorer):
     explorer.home()
     models = explorer.models()
     paper = "e => [e.layout.paper_bgcolor, e.layout.title.x]"
-    fills = """() => Array.from(Bokeh.documents[0]._all_models.values())
-      .filter(model => model.type === 'Figure').map(model => model.border_fill_color)"""
     toggle = explorer.page.get_by_role("button", name="Toggle theme")
     for color in ("#14171a", "#ffffff"):
         toggle.click()
-        explorer.until(lambda color=color: set(explorer.page.evaluate(fills)) == {color})
+        explorer.until(lambda color=color: set(explorer.backgrounds()) == {color})
         explorer.until(lambda color=color: explorer.cube(paper) == [color, 0.01])
         # The page styles what it shows of its own accord, but must not have the last word.
         explorer.page.wait_for_timeout(1000)
-        assert set(explorer.page.evaluate(fills)) == {color}
+        assert set(explorer.backgrounds()) == {color}
         assert explorer.cube(paper) == [color, 0.01]
     assert explorer.models().keys() <= models.keys()
     assert explorer.models()["Figure"] <= models["Figure"]

@@ -216,6 +216,12 @@ def test_a_link_that_misses_is_told_and_left_out(runs, key, value):
     assert "which is not there; showing" in state.notice
 
 
+def test_ids_of_digits_are_found_though_the_address_has_numbers(tmp_path, real_data, monkeypatch):
+    monkeypatch.setenv("STTRANS_DATA", str(real_data))
+    state = opened(tmp_path, "bundled", data="metr-la", node=765171)
+    assert (state.node, state.notice) == ("765171", "")
+
+
 def test_a_variant_without_alignment_still_forecasts(runs):
     state = opened(runs, "no_alignment")
     assert state.evidence.alignment is None

@@ -19,9 +19,7 @@ from playwright.sync_api import Locator, Page
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # WebGL drawn in software, for machines without a graphics card.
-CHROMIUM_ARGS = [
-    *("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-]
+CHROMIUM_ARGS = [*("--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader")]
 SETTINGS = {
     # Every output stays in the page, also those that are out of sight.
     "notebook-extension/tracker": {"windowingMode": "none"},

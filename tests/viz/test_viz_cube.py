@@ -6,6 +6,8 @@ import pytest
 from builders import build_alignment, build_dataset
 
 from stviz import plot_alignment_cube, prepare_alignment
+from stviz.cube_frame import measure_frame
+from stviz.cube_scene import arrow_heads
 from stviz.theme import THEMES
 
 NODE = "700013"
@@ -67,9 +69,30 @@ def test_two_cubes_that_are_compared_have_one_scale_and_one_floor(alignment, dat
 
 def test_stems_are_one_trace_from_each_source_to_the_target(alignment, dataset):
     stems = traces(plot_alignment_cube(alignment, node=NODE, dataset=dataset))["stems"]
-    assert len(stems.x) == 3 * 12
-    assert stems.x[2::3] == (None,) * 12
-    assert set(stems.z[1::3]) == {2.0}  # the middle of steps 1 to 3
+    lines, heads = stems.x[:36], stems.x[36:]
+    assert len(stems.x) == 36 + 4 * 12
+    assert lines[2::3] == (None,) * 12
+    assert set(stems.z[1:36:3]) == {2.0}  # the middle of steps 1 to 3
+    # Each head lies at two thirds of its line.
+    tips = np.array(lines[::3], float) / 3 + 2 * np.array(lines[1::3], float) / 3
+    np.testing.assert_allclose(np.array(heads[1::4], float), tips)
+
+
+def test_strokes_of_an_arrow_are_alike_as_they_are_drawn(alignment):
+    frame = measure_frame(prepare_alignment(alignment, node=NODE))
+    west, south, east, north = frame.bounds
+    unit = np.array([east - west, north - south, np.ptp(frame.heights)]) / frame.aspect
+    end = np.array([*frame.target, frame.target_step])
+    start = np.array([[west, south, -3.0], [east, north, -11.0], [*frame.target, -5.0]])
+    heads = arrow_heads(frame, start, end)
+    assert np.isnan(heads[:, 3]).all()
+    strokes = (heads[:, [0, 2]] - heads[:, [1]]) / unit
+    lengths = np.linalg.norm(strokes, axis=-1)
+    # 1 along the line and a half aside; straight up there is no side.
+    np.testing.assert_allclose(lengths[:2], 0.03 * np.sqrt(1.25))
+    np.testing.assert_allclose(lengths[2], 0.03)
+    back = ((start - end) / unit)[:, None]
+    assert (np.sum(strokes * back, -1) > 0).all(), "strokes point back to the source"
 
 
 def test_the_window_outlines_the_nearest_nodes_and_last_steps(alignment, dataset):
