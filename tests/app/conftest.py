@@ -180,6 +180,8 @@ def shared(
     """Open one page for all tests: loading it is what takes time."""
     root = tmp_path_factory.mktemp("runs") / "copy"
     shutil.copytree(train_runs(tmp_path_factory), root)
+    for scores in root.glob("*/scores.csv"):  # of another test in this process
+        scores.unlink()
     served = serve_app(APP, STTRANS_RUNS=str(root))
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     yield Explorer(context.new_page(), served.url)
