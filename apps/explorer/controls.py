@@ -136,6 +136,7 @@ class Controls(Viewer):
         self.effect = pn.pane.HTML("", margin=(0, 12), sizing_mode="stretch_width")
         self.takeaway = TakeawayPanel(state, cards)
         self._dataset: xr.Dataset | None = None
+        self._regions: list[str] = []  # that the dataset names: not to be found again at each tap
         self._nodes: dict[str, str] = {}  # by their names
         self._moved: dict[pmui.IntSlider, int | None] = {}
         self._connect()
@@ -220,6 +221,7 @@ class Controls(Viewer):
             return
         if evidence.dataset is not self._dataset:
             self._dataset = evidence.dataset
+            self._regions = region_names(evidence.dataset, evidence.zones)
             self.time.format = _format_steps(evidence.dataset)
         self.time.param.update(
             start=evidence.first_step,
@@ -280,9 +282,8 @@ class Controls(Viewer):
         if state.evidence is not None and state.node in self._nodes.values():
             self.node.value = state.evidence.name_of([state.node])
         if state.evidence is not None:
-            names = region_names(state.evidence.dataset, state.evidence.zones)
             box = [state.area] if is_box(state.area) else []
-            regions = {ALONE: "", **{name: name for name in names}}
+            regions = {ALONE: "", **{name: name for name in self._regions}}
             regions |= {f"box on the map, {len(state.targets)} places": each for each in box}
             self.area.param.update(options=regions, value=state.area)
         self.segment.value = state.segment

@@ -1,5 +1,6 @@
 """Places that are selected together, and what a forecast is without its sources."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +10,7 @@ import pytest
 import xarray as xr
 from explorer.area import box_of, is_box, places_of, region_names
 from explorer.deletion import measure_deletion
+from explorer.views import ScoresView
 from explorer_runs import opened, train_runs
 
 
@@ -74,3 +76,19 @@ class Wide:
     """A dataset of very many places."""
 
     sizes = MappingProxyType({"node": 29_040})
+
+
+def test_errors_by_hour_and_region_are_of_moments_all_over_the_test_part(runs, monkeypatch):
+    monkeypatch.setattr("panel.state.execute", lambda callback: asyncio.run(callback()))
+    state = opened(runs)
+    view = ScoresView(state)
+    view.start()
+    for kind, groups in (("hour", {8, 17}), ("region", {"A eastbound", "A westbound"})):
+        view.kind.value = kind
+        assert view.filled.visible
+        dots = [layer for layer in view._overlay() if type(layer).__name__ == "Scatter"]
+        names = {str(layer.label) for layer in dots}
+        assert {"last observed value", "historical average"} < names
+        for layer in dots:
+            assert set(layer.dimension_values(0)) >= groups
+            assert np.isfinite(layer.dimension_values(1)).all()
