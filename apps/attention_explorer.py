@@ -18,7 +18,7 @@ from explorer import keys, plotly_figure, upload  # noqa: F401 - the page learns
 from explorer.catalog import find_runs
 from explorer.choices import LINKED, PAGES, SWITCHES, describe
 from explorer.state import ExplorerState
-from explorer.style import CARDS, NOT_ON_PHONE, ON_BAR, THEMES, card, waiting
+from explorer.style import CARDS, ON_BAR, THEMES, card, waiting
 from panel.util import edit_readonly
 from panel.viewable import Viewer
 
@@ -49,14 +49,18 @@ class Explorer:
             state.param.page, label="", size="small", color="default", margin=(0, 16), sx=ON_BAR
         )
         self.controls = pn.Column(waiting("The controls appear with the model."), **BARE)
-        self.device = pmui.Chip(label="loading", size="small", variant="outlined", sx=NOT_ON_PHONE)
+        self.device = pmui.Chip(label="loading", size="small", variant="outlined")
+        # A phone has no room for it, and its drawer of controls would hide the views.
+        self.roomy = pmui.BreakpointSwitcher(
+            breakpoint="sm", large=self.device, small=pn.Spacer(width=0)
+        )
         self.page = pmui.Page(
             title="ST-Trans explorer",
             header=[
                 pn.Row(
                     self.choice,
                     pn.HSpacer(),
-                    self.device,
+                    self.roomy,
                     sizing_mode="stretch_width",
                     align="center",
                 )
@@ -90,6 +94,8 @@ class Explorer:
         except Exception as error:  # noqa: BLE001 - whatever fails becomes a message on the page
             self._complain(describe(error))
             return
+        self._make_room()  # the page listens by now
+        self.roomy.param.watch(self._make_room, "current")
         await self.refresh()
         if self.state.evidence is not None and self.state.needs_update():
             await self.refresh()  # with the switches of a link, which had to wait for the run
@@ -201,6 +207,9 @@ class Explorer:
     def _on_theme(self, event: Any) -> None:
         with pn.io.hold(freeze=True):
             self.state.theme = "dark" if event.new else "light"
+
+    def _make_room(self, *_events: Any) -> None:
+        self.page.sidebar_open = self.roomy.current is not self.roomy.small
 
     def _on_message(self, *_events: Any) -> None:
         state = self.state

@@ -18,7 +18,15 @@ from stviz.theme import Theme, color_scale, get_theme, rgba
 
 __all__ = ["describe_cube", "plot_alignment_cube"]
 
-WIDTH, LEGEND_WIDTH = 620, 760
+WIDTH, HEIGHT = 620, 560
+SQUAT = 1.3  # wider than this, times its height, a figure has room for the legend at its side
+# About the pixels that it takes there, and those of its entries in one row.
+LEGEND = {
+    "column": 150,
+    "row": 760,
+    "beside": {"orientation": "v", "y": 1.0, "yanchor": "top"},
+    "below": {"orientation": "h", "y": 0.03, "yanchor": "bottom"},
+}
 MOST_HEADS = 16  # of arrows, the strongest
 SYMBOLS = {"window": ("circle", "window source"), "global": ("diamond", "global source")}
 
@@ -174,10 +182,15 @@ def describe_cube(
         notes.append(_note(text, y=0.9, anchor="top", colors=colors))
     layout = frame_scene(frame, sources, colors)
     margin = {"l": 0, "r": 0, "t": 16 + 20 * len(heading) + 15 * len(lines), "b": 4 + below}
-    # Room for the legend, whose entries take about this many pixels side by side.
-    rows = -(-LEGEND_WIDTH // wide)
-    inside = (height or 560) - margin["t"] - margin["b"]
-    layout["scene"]["domain"]["y"][0] = min(0.4, (24 + 20 * rows) / inside)
+    inside = (height or HEIGHT) - margin["t"] - margin["b"]
+    if wide > SQUAT * inside + LEGEND["column"]:
+        layout["legend"] |= LEGEND["beside"]
+        room = {"x": [LEGEND["column"] / wide, 0.97], "y": [16 / inside, 1]}
+    else:
+        rows = -(-LEGEND["row"] // wide)
+        layout["legend"] |= LEGEND["below"]
+        room = {"x": [0, 0.95], "y": [min(0.4, (24 + 20 * rows) / inside), 1]}
+    layout["scene"]["domain"] = room
     layout["scene"]["annotations"] = [_name_target(frame, sources, colors)]
     layout |= {
         "title": {
@@ -193,7 +206,7 @@ def describe_cube(
         "coloraxis": _scale_weights(largest, colors),
         "margin": margin,
         "uirevision": uirevision,
-        "meta": {"legend_width": LEGEND_WIDTH},
+        "meta": {"squat": SQUAT, "legend": LEGEND},
         "width": width,
         "height": height,
     }

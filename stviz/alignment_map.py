@@ -9,9 +9,10 @@ import xarray as xr
 
 from stviz.areas import HOLLOW, draw_outlines, draw_places, few, hover_lines, name_places
 from stviz.figures import LiveFigure, finish, options
+from stviz.geography import nearest_places
 from stviz.ground import draw_ground, map_frame
 from stviz.labels import DOT, label_source, time_unit
-from stviz.places import EDGES, noun_of, prepare_places
+from stviz.places import EDGES, bounds_of, noun_of, prepare_places
 from stviz.prepare_sources import (
     describe_alignment,
     prepare_alignment,
@@ -23,6 +24,7 @@ from stviz.theme import Theme, color_scale, get_theme
 __all__ = ["plot_alignment_map", "update_alignment_map"]
 
 SMALLEST, LARGEST = 6.0, 26.0
+AROUND = 36  # cells that are in sight with a target
 MOST_TARGETS = 2  # with names, which lie close together
 
 
@@ -93,8 +95,11 @@ def plot_alignment_map(
     places = _place_sources(sources, where, limit)
     title, subtitle = _describe(sources, alignment)
     target = where.loc[list(sources.attrs["targets"])]
-    shown = pd.concat([places, target.reset_index()]) if focus else where.reset_index()
-    ground = draw_ground(data, shown, basemap=basemap, tiles=tiles, colors=colors)
+    shown = _focus(where, sources, other) if focus else where.reset_index()
+    ground = draw_ground(
+        data, where.reset_index(), basemap=basemap, tiles=tiles, colors=colors,
+        frame=bounds_of(shown),
+    )  # fmt: skip
     lines = []
     if causes is not None:
         lines = _draw_causes(prepare_causes(causes, sources), where, colors)
@@ -131,6 +136,7 @@ def update_alignment_map(
     *,
     dataset: xr.Dataset,
     beside: pd.DataFrame | None = None,
+    focus: bool = False,
 ) -> None:
     """Show other sources in a figure of `plot_alignment_map`; all else must be as it was drawn.
 
@@ -140,6 +146,7 @@ def update_alignment_map(
         alignment: The labelled alignment that they are from.
         dataset: The dataset behind it, with all their places.
         beside: Sources of another alignment of the target.
+        focus: Move the frame where a source or the target would lie outside.
     """
     where = prepare_places(dataset).set_index("node")
     limit = _heaviest(sources, beside)
@@ -153,6 +160,8 @@ def update_alignment_map(
     target = where.loc[list(sources.attrs["targets"])].reset_index()
     for label, shown in (("Target", target), ("Target name", few(target, MOST_TARGETS))):
         figure.fill(label, {name: shown[name].to_numpy() for name in shown})
+    if focus:
+        figure.bring_into_view(**map_frame(_focus(where, sources, beside)))
     figure.entitle(*_describe(sources, alignment))
 
 
@@ -183,6 +192,15 @@ def _locate(
     where = prepare_places(data, zones=zones).set_index("node")
     # Some cells of a grid do not tell how large they are.
     return where.drop(columns=EDGES, errors="ignore"), data
+
+
+def _focus(where: pd.DataFrame, sources: pd.DataFrame, beside: pd.DataFrame | None) -> pd.DataFrame:
+    """Give the places that are to be in sight: sources of one alignment or two, and targets."""
+    targets = list(sources.attrs["targets"])
+    shown = {*sources["node"], *targets} | (set() if beside is None else set(beside["node"]))
+    if noun_of(where) == "cell" and len(targets) == 1:
+        shown |= set(nearest_places(where.reset_index(), targets[0], count=AROUND)["node"])
+    return where[where.index.isin(shown)].reset_index()
 
 
 def _heaviest(sources: pd.DataFrame, beside: pd.DataFrame | None) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from stviz.cells import is_fine
 from stviz.figures import beside, options
 from stviz.geography import to_mercator
 from stviz.labels import pick
@@ -55,7 +56,8 @@ def draw_outlines(places: pd.DataFrame, colors: Theme) -> hv.Element:
     Returns:
         A HoloViews element.
     """
-    element = draw_places(places, ["node"])
+    # Of so many cells, outlines would be all that one sees.
+    element = draw_places(places.head(0) if is_fine(places) else places, ["node"])
     if noun_of(places) == "sensor":
         return options(element, color=colors.muted, size=3, alpha=0.8)
     return options(element, line_color=colors.muted, line_width=0.5, line_alpha=0.35, **HOLLOW)
@@ -78,10 +80,7 @@ def draw_selected(
         ValueError: A place is not there.
     """
     names = [selected] if isinstance(selected, str) else list(selected or [])
-    data = xr.Dataset(coords={"node": places["node"].to_numpy()})
-    for name in names:
-        pick(data, "node", name, name="selected")
-    shown = places[places["node"].isin(names)]
+    shown = _find(places, names, name="selected")
     ring = options(
         draw_places(shown, ["node"], label="Selected"),
         **HOLLOW,
@@ -111,11 +110,18 @@ def draw_hidden(places: pd.DataFrame, hidden: Sequence[str], colors: Theme) -> l
     """
     if not len(hidden):
         return []
-    data = xr.Dataset(coords={"node": places["node"].to_numpy()})
-    for name in hidden:
-        pick(data, "node", name, name="hidden")
-    crosses = hv.Points(places[places["node"].isin(hidden)], ["x", "y"], [], label="Hidden")
+    shown = _find(places, hidden, name="hidden")
+    crosses = hv.Points(shown, ["x", "y"], [], label="Hidden")
     return [options(crosses, marker="x", size=11, color=colors.text, line_width=2.5)]
+
+
+def _find(places: pd.DataFrame, nodes: Sequence[str], *, name: str) -> pd.DataFrame:
+    """Give the rows of some places, or say which is not there."""
+    known = places["node"].isin(nodes)
+    if len(missing := set(nodes) - set(places["node"][known])):
+        data = xr.Dataset(coords={"node": places["node"].to_numpy()})
+        pick(data, "node", min(missing), name=name)
+    return places[known]
 
 
 def few(places: pd.DataFrame, most: int = MOST_NAMED) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from stviz.labels import time_unit
 from stviz.places import EDGES, noun_of
 from stviz.theme import Theme, rgba
 
-__all__ = ["CubeFrame", "frame_scene", "measure_frame", "size_of"]
+__all__ = ["CubeFrame", "degree_ticks", "frame_scene", "measure_frame", "size_of"]
 
 SMALLEST, LARGEST = 4.0, 17.0
 
@@ -148,7 +148,6 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
         A Plotly layout.
     """
     west, south, east, north = frame.bounds
-    up = north - south
     minutes = sources.attrs["interval_minutes"]
     steps = _time_ticks(frame)
     axis = {
@@ -157,18 +156,14 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
         "linecolor": colors.grid,
         "zerolinecolor": colors.grid,
         "tickfont": {"color": colors.muted, "size": 10},
-        "title": {"font": {"color": colors.muted, "size": 11}},
+        "title": {"text": ""},  # the ticks say what they are
         "showspikes": False,
     }
-    digits = 2 if up < 2 else 1 if up < 20 else 0
-    degrees = {"tickformat": f".{digits}f", "ticksuffix": "°"}
-    titles = ("longitude", "latitude", "time")
-    x, y, z = (axis | {"title": axis["title"] | {"text": text}} for text in titles)
     return {
         "scene": {
-            "xaxis": x | {"range": [west, east], "nticks": 5} | degrees,
-            "yaxis": y | {"range": [south, north], "nticks": 4} | degrees,
-            "zaxis": z
+            "xaxis": axis | degree_ticks(west, east, "EW"),
+            "yaxis": axis | degree_ticks(south, north, "NS"),
+            "zaxis": axis
             | {
                 "range": list(frame.heights),
                 "tickvals": steps,
@@ -178,25 +173,46 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
             "aspectratio": dict(zip("xyz", frame.aspect, strict=True)),
             "camera": {
                 "eye": {"x": 0.66, "y": -1.55, "z": 0.5},
-                "center": {"x": 0.0, "y": 0.0, "z": -0.15},
+                "center": {"x": 0.0, "y": 0.0, "z": -0.18},
             },
             "bgcolor": colors.paper,
-            "domain": {"x": [0, 0.95], "y": [0.09, 1]},
         },
         "paper_bgcolor": colors.paper,
         "font": {"color": colors.text},
         "legend": {
-            "orientation": "h",
-            "x": 0.01,
-            "y": 0.03,
+            "x": 0.0,
             "xanchor": "left",
-            "yanchor": "bottom",
+            "tracegroupgap": 0,
             "bgcolor": rgba(colors.paper, 0.0),
             "font": {"size": 10, "color": colors.text},
             "itemsizing": "constant",
         },
         "hoverlabel": {"bgcolor": colors.paper, "font": {"color": colors.text, "size": 12}},
     }
+
+
+def degree_ticks(low: float, high: float, letters: str) -> dict:
+    """Give the range of an axis of degrees and its ticks, such as 118.4°W, past 180 degrees, too.
+
+    Args:
+        low: Degrees.
+        high: Degrees, more than that.
+        letters: Of numbers above and below zero.
+
+    Returns:
+        What a Plotly axis takes.
+    """
+    rough = (high - low) / 4
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = power * next(digit for digit in (1, 2, 5, 10) if digit * power >= rough)
+    values = step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)
+    turned = (values + 180) % 360 - 180
+    digits = max(0, -int(np.floor(np.log10(step))))
+    texts = [
+        f"{abs(value):.{digits}f}°{letters[int(value < 0)] if 0 < abs(value) < 180 else ''}"
+        for value in turned.round(digits)
+    ]
+    return {"range": [low, high], "tickvals": values.tolist(), "ticktext": texts}
 
 
 def _time_ticks(frame: CubeFrame) -> list[int]:

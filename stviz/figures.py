@@ -18,7 +18,7 @@ from bokeh.models import (
 )
 
 from stviz.geography import from_mercator
-from stviz.labels import wrap_facts, wrap_words
+from stviz.labels import DOT, wrap_facts, wrap_words
 from stviz.theme import Theme
 
 __all__ = ["LiveFigure", "beside", "finish", "options"]
@@ -36,6 +36,24 @@ if (across < up * 0.999) {
 } else if (up < across * 0.999) {
   const middle = (y.start + y.end) / 2, half = across * height / 2
   y.setv({start: middle - half, end: middle + half})
+}
+"""
+# Breaks the lines around a figure that fills its place where they end, at any width.
+WRAP = """
+const room = figure.outer_width - 76  // right of the axis
+if (!(room > 80)) return
+const paper = document.createElement("canvas").getContext("2d")
+for (const line of lines) {
+  const [text, between] = line.tags
+  if (!text) continue
+  paper.font = `${line.text_font_style} ${line.text_font_size} ${line.text_font}`
+  const rows = []
+  for (const part of text.split(between)) {
+    const longer = rows.length ? rows.at(-1) + between + part : part
+    if (rows.length && paper.measureText(longer).width > room) rows.push(part)
+    else rows.splice(-1, 1, longer)
+  }
+  line.text = rows.join("\\n")
 }
 """
 TITLE_LETTER = 9.5  # pixels of an average bold letter
@@ -117,6 +135,22 @@ class LiveFigure:
         for handles in self._handles[label]:
             handles["color_color_mapper"].update(low=low, high=high)
 
+    def bring_into_view(self, xlim: tuple[float, float], ylim: tuple[float, float]) -> None:
+        """Move the frame of a map if it does not hold another one; else the reader's stays.
+
+        Args:
+            xlim: Ends of the other frame, Web Mercator metres.
+            ylim: Likewise.
+        """
+        x, y = self.figure.x_range, self.figure.y_range
+        if x.start <= xlim[0] and xlim[1] <= x.end and y.start <= ylim[0] and ylim[1] <= y.end:
+            return
+        across, up = self.figure.inner_width or 1, self.figure.inner_height or 1
+        metres = max((xlim[1] - xlim[0]) / across, (ylim[1] - ylim[0]) / up) / 2  # half a pixel
+        for ends, limits, pixels in ((x, xlim, across), (y, ylim, up)):
+            middle = sum(limits) / 2
+            ends.update(start=middle - metres * pixels, end=middle + metres * pixels)
+
     def entitle(self, title: str, subtitle: str) -> None:
         """Set the two lines above the figure.
 
@@ -124,10 +158,9 @@ class LiveFigure:
             title: The first line.
             subtitle: The second line.
         """
-        self.figure.title.text = wrap_words(title, width=None, letter=TITLE_LETTER)
-        next(line for line in self.figure.above if line.name == SUBTITLE).update(
-            text=wrap_facts(subtitle, width=None), visible=bool(subtitle)
-        )
+        line = next(line for line in self.figure.above if line.name == SUBTITLE)
+        _write(self.figure.title, title, wrap_words(title, letter=TITLE_LETTER))
+        _write(line, subtitle, wrap_facts(subtitle), between=DOT)
 
 
 def finish(
@@ -181,9 +214,7 @@ def finish(
     if is_map:
         values |= {"xlabel": "longitude", "ylabel": "latitude"}
     values.setdefault("legend_opts", {"orientation": "horizontal", "padding": 4, "spacing": 8})
-    title = wrap_words(title, width=width, letter=TITLE_LETTER)
-    credit = wrap_words(credit, width=width)
-    hooks = [_decorate(title, wrap_facts(subtitle, width=width), credit, theme, is_map, bar)]
+    hooks = [_decorate(title, subtitle, credit, width, theme, is_map, bar)]
     if on_tap is not None:
         hooks.append(_listen(on_tap))
     if on_box is not None:
@@ -202,7 +233,13 @@ def finish(
 
 
 def _decorate(
-    title: str, subtitle: str, credit: str, theme: Theme, is_map: bool, bar: str
+    title: str,
+    subtitle: str,
+    credit: str,
+    width: int | None,
+    theme: Theme,
+    is_map: bool,
+    bar: str,
 ) -> Callable[[Any, Any], None]:
     def decorate(plot: Any, _element: Any) -> None:
         figure = plot.state
@@ -212,11 +249,20 @@ def _decorate(
         figure.toolbar.autohide = True
         _color_figure(figure, theme, bar)
         figure.background_fill_color = theme.plot if is_map else theme.paper
-        if figure.title is not None:
-            figure.title.update(text=title, text_color=theme.text, text_font_style="bold")
         # Layouts above stack outwards, so the subtitle goes between the title and the plot.
-        _set_line(figure, SUBTITLE, subtitle, "above", theme)
-        _set_line(figure, CREDIT, credit, "below", theme)
+        lines = [_line(figure, SUBTITLE, "above", theme), _line(figure, CREDIT, "below", theme)]
+        _write(lines[0], subtitle, wrap_facts(subtitle, width=width), between=DOT)
+        _write(lines[1], credit, wrap_words(credit, width=width))
+        if figure.title is not None:
+            _write(figure.title, title, wrap_words(title, width=width, letter=TITLE_LETTER))
+            figure.title.update(text_color=theme.text, text_font_style="bold")
+            lines.append(figure.title)
+        if width is None and not any("outer_width" in key for key in figure.js_property_callbacks):
+            wrap = CustomJS(args={"figure": figure, "lines": lines}, code=WRAP)
+            figure.js_on_change("outer_width", wrap)
+            for line in lines:
+                line.js_on_change("text", wrap)
+                line.js_on_change("tags", wrap)
         if is_map:
             if not any("inner_width" in name for name in figure.js_property_callbacks):
                 keep = CustomJS(args={"figure": figure}, code=KEEP_ASPECT)
@@ -261,7 +307,12 @@ def _listen_for_box(
     return listen
 
 
-def _set_line(figure: Any, name: str, text: str, place: str, theme: Theme) -> None:
+def _write(line: Title, text: str, wrapped: str, *, between: str = " ") -> None:
+    """Set a line; a page breaks it anew where the text in its tags fits."""
+    line.update(text=wrapped, tags=[text, between], visible=bool(text))
+
+
+def _line(figure: Any, name: str, place: str, theme: Theme) -> Title:
     line = next((item for item in getattr(figure, place) if item.name == name), None)
     if line is None:
         line = Title(name=name, text_font_style="normal", text_font_size="9pt", standoff=4)
@@ -269,7 +320,8 @@ def _set_line(figure: Any, name: str, text: str, place: str, theme: Theme) -> No
     if place == "below" and figure.below[-1] is not line:
         # HoloViews puts the legend last at every update.
         figure.below = [*(item for item in figure.below if item is not line), line]
-    line.update(text=text, text_color=theme.muted, visible=bool(text))
+    line.text_color = theme.muted
+    return line
 
 
 def _color_figure(figure: Any, theme: Theme, bar: str) -> None:

@@ -1,5 +1,6 @@
 """What lies under and over the places of a map: land, coasts, roads, names, a scale bar."""
 
+from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from stviz.theme import Theme
 __all__ = ["Ground", "draw_ground", "map_frame"]
 
 Bounds = tuple[float, float, float, float]
+Frame = dict[str, tuple[float, float]]
 # A bar is right for a whole map on which a kilometre changes no more than by this factor.
 SCALE_CHANGE = 1.25
 
@@ -34,16 +36,23 @@ class Ground(NamedTuple):
 
 
 def draw_ground(
-    data: xr.Dataset, places: pd.DataFrame, *, basemap: bool, tiles: str | None, colors: Theme
+    data: xr.Dataset,
+    places: pd.DataFrame,
+    *,
+    basemap: bool,
+    tiles: str | None,
+    colors: Theme,
+    frame: Bounds | None = None,
 ) -> Ground:
     """Draw land, coasts over cells, roads between sensors, names of cities and a scale bar.
 
     Args:
         data: The dataset or forecast that the places are of.
-        places: What `prepare_places` gives, or some of its rows.
+        places: What `prepare_places` gives for it.
         basemap: Draw all of this; nothing but tiles otherwise.
         tiles: URL template of map tiles, which needs the network; None stays offline.
         colors: The theme.
+        frame: West, south, east and north of what is in sight at first; None for all places.
 
     Returns:
         What goes below the places, and what goes above them.
@@ -58,17 +67,17 @@ def draw_ground(
         if noun_of(places) == "cell":
             above.append(_draw_coast(bounds, colors))
     if basemap:
-        scale = _draw_scale(bounds, places, colors)
+        scale = _draw_scale(frame or bounds, places, colors)
         if noun_of(places) != "sensor":
             return Ground(below, [*above, *scale])
         below.append(_draw_roads(data, places, colors))
         if tiles is None and not data.attrs.get("synthetic"):
-            below.append(_draw_cities(bounds, colors))
+            below.append(_draw_cities(frame or bounds, colors))
         below += scale
     return Ground(below, above)
 
 
-def map_frame(places: pd.DataFrame) -> dict[str, tuple[float, float]]:
+def map_frame(places: pd.DataFrame) -> Frame:
     """Give the frame of the map of some places.
 
     Args:
@@ -98,16 +107,19 @@ def _draw_coast(bounds: Bounds, colors: Theme) -> hv.Path:
 
 def _coastlines(bounds: Bounds) -> list[dict[str, np.ndarray]]:
     """Give all outer rings as one shape, which HoloViews draws a hundred times faster than many."""
+    x, y = _find_coast(bounds)
+    return [{"x": x, "y": y}] if x.size else []
+
+
+@lru_cache(maxsize=32)  # a map is drawn again and again, and the ground stays
+def _find_coast(bounds: Bounds) -> np.ndarray:
     rings = []
     for shape in load_basemap(bounds).geometry:
         for part in getattr(shape, "geoms", [shape]):
             if part.geom_type == "Polygon":
                 x, y = to_mercator(*np.asarray(part.exterior.coords).T)
                 rings += [np.stack([x, y]), np.full((2, 1), np.nan)]
-    if not rings:
-        return []
-    x, y = np.concatenate(rings[:-1], axis=-1)
-    return [{"x": x, "y": y}]
+    return np.concatenate(rings[:-1], axis=-1) if rings else np.empty((2, 0))
 
 
 def _draw_roads(data: xr.Dataset, places: pd.DataFrame, colors: Theme) -> hv.Segments:

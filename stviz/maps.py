@@ -1,12 +1,14 @@
 """Forecasts on a map that needs no network: HoloViews over the bundled base map."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import holoviews as hv
 import pandas as pd
 import xarray as xr
 
 from stviz.areas import draw_hidden, draw_places, draw_selected, hover_lines
+from stviz.cells import draw_image, image_hover, is_fine
 from stviz.figures import finish, options
 from stviz.ground import draw_ground, map_frame
 from stviz.labels import (
@@ -26,6 +28,7 @@ __all__ = ["VARIABLE_TITLES", "plot_base_map", "plot_forecast_map"]
 
 MORE = {"change": "higher", "excess": "farther from what was measured"}
 DIVERGING = ("error", *COMPARED)
+SEEN_THROUGH = 0.7
 VARIABLE_TITLES = {
     "forecast": "Forecast",
     "target": "Measured",
@@ -89,8 +92,8 @@ def plot_forecast_map(
     Returns:
         A HoloViews overlay in Web Mercator metres, with hover on the places, which are the
         `Points.Sensors`, `Rectangles.Cells` or `Polygons.Zones` of the overlay; without `on_tap`
-        they can be tapped and boxed for the selection streams of HoloViews. `node_at` turns a tap
-        into a place.
+        they can be tapped and boxed for the selection streams of HoloViews. More than 4,000 cells
+        are one `Image.Cells`. `node_at` turns a tap into a place.
 
     Raises:
         ValueError: The time, horizon, variable, place or theme is not there, a place has no polygon
@@ -105,32 +108,21 @@ def plot_forecast_map(
     stops = colors.error if variable in DIVERGING else colors.value
     quantity = label_quantity(forecast)
     units = forecast.attrs.get("units", "")
-    columns = ["value", "node", "name", "forecast", "target"]
-    tips = hover_lines(frame)
-    if noun_of(frame) == "sensor":
-        columns += ["latitude", "longitude"]
-        tips += [("place", "@latitude{0.000}, @longitude{0.000}")]
-    places = options(
-        draw_places(frame, columns),
-        color="value",
-        cmap=color_scale(stops),
-        clim=limits or value_limits(forecast, variable=variable, reference=reference),
-        clipping_colors={"NaN": colors.gap},
-        colorbar=True,
-        colorbar_opts={"width": 12, "padding": 9},
-        **_edge(frame, colors, on_tiles=tiles is not None),
-        nonselection_alpha=1.0,
-        nonselection_line_alpha=1.0,
-        # A tool that selects would draw all layers again at each tap.
-        tools=["hover"] if on_tap else ["hover", "tap", "box_select"],
-        hover_tooltips=[
-            tips[0],
-            ("forecast", f"@forecast{{0.0}} {units}"),
-            ("measured", f"@target{{0.0}} {units}"),
-            *tips[1:],
-        ],
-        active_tools=["wheel_zoom"],
-    )
+    values = [("forecast", f"@forecast{{0.0}} {units}"), ("measured", f"@target{{0.0}} {units}")]
+    colored = {
+        "cmap": color_scale(stops),
+        "clim": limits or value_limits(forecast, variable=variable, reference=reference),
+        "clipping_colors": {"NaN": colors.gap},
+        "colorbar": True,
+        "colorbar_opts": {"width": 12, "padding": 9},
+        "active_tools": ["wheel_zoom"],
+    }
+    if is_fine(frame):
+        image = draw_image(frame, ["value", "forecast", "target"])
+        alpha = 1.0 if tiles is None else SEEN_THROUGH
+        places = options(image, **colored, alpha=alpha, tools=[image_hover(values)])
+    else:
+        places = _draw_values(frame, values, colors, colored, on_tap=on_tap, tiles=tiles)
     marks = [*draw_hidden(frame, hidden, colors), *draw_selected(frame, selected, colors)]
     layers = [*ground.below, places, *ground.above, *marks]
     lead = describe_lead(at["lead_minutes"], step_minutes=minutes_per_step(forecast))
@@ -193,17 +185,19 @@ def plot_base_map(
     places = prepare_places(data, zones=zones)
     ground = draw_ground(data, places, basemap=True, tiles=tiles, colors=colors)
     noun = noun_of(places)
-    shapes = options(
-        draw_places(places, ["node", "name"]),
-        color=colors.target,
-        line_color=colors.paper if noun == "sensor" else colors.target,
-        tools=["hover"],
-        hover_tooltips=hover_lines(places),
-    )
-    if noun == "sensor":
-        options(shapes, size=6)
+    if is_fine(places):
+        covered = draw_image(places.assign(covered=1.0), ["covered"])
+        shapes = options(covered, cmap=[colors.target], alpha=0.15, tools=[image_hover([])])
     else:
-        options(shapes, fill_alpha=0.15, line_alpha=0.5, line_width=0.6)
+        shapes = options(
+            draw_places(places, ["node", "name"]),
+            color=colors.target,
+            line_color=colors.paper if noun == "sensor" else colors.target,
+            tools=["hover"],
+            hover_tooltips=hover_lines(places),
+        )
+        thin = {"fill_alpha": 0.15, "line_alpha": 0.5, "line_width": 0.6}
+        options(shapes, **({"size": 6} if noun == "sensor" else thin))
     layers = [*ground.below, shapes, *ground.above, *draw_selected(places, selected, colors)]
     roads = "lines join neighbours; they are not the road geometry"
     return finish(
@@ -220,6 +214,34 @@ def plot_base_map(
     )
 
 
+def _draw_values(
+    frame: pd.DataFrame,
+    values: list[tuple[str, str]],
+    colors: Theme,
+    colored: dict[str, Any],
+    *,
+    on_tap: Callable[[float, float], None] | None,
+    tiles: str | None,
+) -> hv.Element:
+    """Draw each place, which tells of itself under the pointer."""
+    columns = ["value", "node", "name", "forecast", "target"]
+    tips = hover_lines(frame)
+    if noun_of(frame) == "sensor":
+        columns += ["latitude", "longitude"]
+        tips += [("place", "@latitude{0.000}, @longitude{0.000}")]
+    return options(
+        draw_places(frame, columns),
+        color="value",
+        **colored,
+        **_edge(frame, colors, on_tiles=tiles is not None),
+        nonselection_alpha=1.0,
+        nonselection_line_alpha=1.0,
+        # A tool that selects would draw all layers again at each tap.
+        tools=["hover"] if on_tap else ["hover", "tap", "box_select"],
+        hover_tooltips=[tips[0], *values, *tips[1:]],
+    )
+
+
 def _edge(places: pd.DataFrame, colors: Theme, *, on_tiles: bool) -> dict[str, object]:
     """Give the line around each place, and the size of those that have none."""
     noun = noun_of(places)
@@ -227,7 +249,7 @@ def _edge(places: pd.DataFrame, colors: Theme, *, on_tiles: bool) -> dict[str, o
         line = colors.text if colors.name == "light" else colors.muted
         return {"line_color": line, "line_width": 0.6, "size": 9}
     # The streets of a map of tiles are to be seen.
-    through = {"fill_alpha": 0.7} if on_tiles else {}
+    through = {"fill_alpha": SEEN_THROUGH} if on_tiles else {}
     if noun == "cell":
         # In the colour of the cell, or its neighbours would shine through at the edges.
         return {"line_color": "value", "line_width": 1.0, **through}

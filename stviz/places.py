@@ -14,6 +14,7 @@ __all__ = [
     "FINEST",
     "LABELS",
     "bounds_of",
+    "cell_numbers",
     "find_cells",
     "noun_of",
     "prepare_places",
@@ -85,6 +86,19 @@ def find_cells(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray | None
         return None
     south, north = np.maximum(latitude - up / 2, -90), np.minimum(latitude + up / 2, 90)
     return np.stack([longitude - across / 2, south, longitude + across / 2, north], -1)
+
+
+def cell_numbers(cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Give the row and the column of each cell, from the south and from the west.
+
+    Args:
+        cells: What `prepare_places` gives for a grid.
+    """
+    longitude, latitude = cells["longitude"].to_numpy(), cells["latitude"].to_numpy()
+    along, upward = _place_on_axis(longitude), _place_on_axis(latitude)
+    if along is None or upward is None:
+        raise ValueError("cells must lie on a lattice; got places that do not. Pass a whole grid.")
+    return upward[0], along[0]
 
 
 def _place_on_axis(values: np.ndarray) -> tuple[np.ndarray, float] | None:

@@ -23,6 +23,7 @@ from stviz import (
 )
 from stviz.alignment_cube import describe_cube
 from stviz.alignment_map import update_alignment_map
+from stviz.places import noun_of, prepare_places
 from stviz.theme import get_theme
 
 __all__ = ["AlignmentView", "SourcesView"]
@@ -62,6 +63,7 @@ class AlignmentView(_AlignmentViewBase):
         self.cube.param.watch(self._on_click, "clicked")
         self.deletion = DeletionTest(state, self.of, self.page, self._say_trust)
         self.map = Figure(self._overlay, zoom=self.zoom)
+        self._has_focus = False
         self.profiles = {kind: Figure(partial(self._profile, by)) for kind, by in PROFILES.items()}
         self.profiles[HEADS] = Figure(self._heads)
         # Room for three lines, the last of which comes later than the picture.
@@ -94,7 +96,7 @@ class AlignmentView(_AlignmentViewBase):
             if live:
                 update_alignment_map(
                     live, sources, evidence.alignment, dataset=evidence.dataset,
-                    beside=self._beside(),
+                    beside=self._beside(), focus=self._has_focus,
                 )  # fmt: skip
             else:
                 self.map.draw(*drawn, kind=evidence.request.dataset)
@@ -142,12 +144,15 @@ class AlignmentView(_AlignmentViewBase):
 
     def _overlay(self) -> hv.Overlay:
         evidence, other = self.evidence, self._other()
+        # Sources of a cell are near, and the map may be the globe.
+        self._has_focus = noun_of(prepare_places(evidence.dataset)) == "cell"
         return plot_alignment_map(
             evidence.alignment,
             **self._selected(),
             dataset=evidence.dataset,
             zones=evidence.zones,
             beside=None if other is None else other.alignment,
+            focus=self._has_focus,
             theme=self.state.theme,
             **FILL,
         )

@@ -42,10 +42,18 @@ class PlotlyFigure(JSComponent):
         const width = place.clientWidth, height = place.clientHeight
         if (!model.figure || !width || !height) return
         const {data, layout} = JSON.parse(model.figure)
-        // The legend takes as many rows as it needs at this width; the scene begins above it.
-        const rows = Math.ceil(layout.meta.legend_width / width)
+        // The legend lies at the side, or below in as many rows as it needs: as stviz has it for
+        // a figure of a given size.
+        const {squat, legend} = layout.meta
         const inside = height - layout.margin.t - layout.margin.b
-        layout.scene.domain.y[0] = Math.min(0.4, (24 + 20 * rows) / inside)
+        if (width > squat * inside + legend.column) {
+          Object.assign(layout.legend, legend.beside)
+          layout.scene.domain = {x: [legend.column / width, 0.97], y: [16 / inside, 1]}
+        } else {
+          const rows = Math.ceil(legend.row / width)
+          Object.assign(layout.legend, legend.below)
+          layout.scene.domain = {x: [0, 0.95], y: [Math.min(0.4, (24 + 20 * rows) / inside), 1]}
+        }
         await Plotly.react(place, data, {...layout, width, height}, {displaylogo: false})
         const plot = place._fullLayout?.scene?._scene?.glplot
         if (plot && plot !== scene) spare(scene = plot)

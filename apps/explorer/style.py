@@ -4,15 +4,14 @@ from typing import Any
 
 import panel as pn
 
-__all__ = ["CARDS", "HIGH", "LOW", "NOT_ON_PHONE", "ON_BAR", "THEMES", "card", "waiting"]
+__all__ = ["CARDS", "HIGH", "LOW", "ON_BAR", "THEMES", "card", "waiting"]
 
 # Two columns where there is room for them, one on a narrow screen.
 CARD = {"flex": "1 1 460px", "min-width": "0"}
 HIGH, LOW = "calc(56vh - 46px)", "calc(44vh - 46px)"
 PHONE = "@media (max-width: 700px)"
-NOT_ON_PHONE = {PHONE: {"display": "none"}}
 ON_BAR = {
-    PHONE: {"margin": "0 !important", "& .MuiToggleButton-root": {"px": "6px", "fontSize": "12px"}},
+    PHONE: {"margin": "0 !important", "& .MuiToggleButton-root": {"px": "5px", "fontSize": "11px"}},
     "& .MuiToggleButton-root": {
         "color": "#fff", "borderColor": "rgba(255, 255, 255, 0.5)", "py": "2px",
         "textTransform": "none", "whiteSpace": "nowrap",

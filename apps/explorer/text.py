@@ -174,7 +174,7 @@ def trust_html(
                 "simulation knows what caused each reading",
             )
         )
-    return f"<div class='trust' style='line-height:1.5'>{' '.join(facts)}</div>"
+    return f"<div class='trust' style='line-height:20px'>{' '.join(facts)}</div>"
 
 
 def effect_html(evidence: Evidence, colors: Theme) -> str:
@@ -267,11 +267,12 @@ def table_style(colors: Theme) -> str:
       text-align: left; font-weight: 500; padding: 3px 3px; white-space: nowrap; z-index: 1; }}
     td {{ padding: 1px 3px; white-space: nowrap; border-top: 1px solid {colors.grid}; }}
     td.num, th.num {{ text-align: right; font-variant-numeric: tabular-nums; }}
-    td.place {{ max-width: 132px; overflow: hidden; text-overflow: ellipsis; }}
+    td.place {{ width: 99%; max-width: 0; min-width: 58px; overflow: hidden;
+      text-overflow: ellipsis; }}
     td.rank {{ color: {colors.muted}; }}
     .scores td, .scores th {{ padding: 2px 3px; }}
     .scores th {{ white-space: normal; vertical-align: bottom; }}
-    td.weight {{ min-width: 82px; }}
+    td.weight {{ min-width: 80px; }}
     .bar {{ display: inline-block; width: 36px; height: 9px; margin-right: 6px; }}
     .bar i {{ display: block; height: 100%; border-radius: 2px; }}
     </style>"""

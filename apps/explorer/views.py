@@ -32,7 +32,7 @@ from stviz import (
     prepare_errors,
 )
 from stviz.areas import few
-from stviz.places import LABELS
+from stviz.places import prepare_places
 from stviz.prepare import value_limits
 from stviz.series import update_series
 from stviz.theme import get_theme
@@ -217,7 +217,7 @@ class MapView(View):
             theme=state.theme,
             **FILL,
         )
-        self._places = next(layer.data for layer in overlay if layer.label in LABELS.values())
+        self._places = prepare_places(self.evidence.forecast, zones=self.evidence.zones)
         return overlay
 
     def _on_tap(self, x: float, y: float) -> None:

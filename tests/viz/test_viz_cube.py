@@ -6,7 +6,7 @@ import pytest
 from builders import build_alignment, build_dataset
 
 from stviz import plot_alignment_cube, prepare_alignment
-from stviz.cube_frame import measure_frame
+from stviz.cube_frame import degree_ticks, measure_frame
 from stviz.cube_scene import arrow_heads
 from stviz.theme import THEMES
 
@@ -127,7 +127,8 @@ def test_the_words_say_what_and_how_far_to_trust_it(alignment, dataset):
     notes = " ".join(note.text for note in layout.annotations)
     for text in ("k = 12", "head 1", "layer 1", "80% of dense", "Source: made up for tests"):
         assert text in notes
-    assert layout.scene.zaxis.title.text == "time"
+    assert all(text.endswith("°W") for text in layout.scene.xaxis.ticktext)
+    assert all(text.endswith("°N") for text in layout.scene.yaxis.ticktext)
     assert "now" in layout.scene.zaxis.ticktext
     assert "\N{MINUS SIGN}30 min" in layout.scene.zaxis.ticktext
     named = traces(figure)
@@ -169,3 +170,29 @@ def test_names_are_text_not_html():
     written = plot_alignment_cube(alignment, dataset=dataset).to_json()
     assert "<script" not in written
     assert "&lt;script&gt;" in written
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (-118.52, -118.41, ["118.50°W", "118.45°W"]),
+        (170.0, 196.0, ["170°E", "180°", "170°W"]),  # across the dateline
+        (-7.0, 13.0, ["5°W", "0°", "5°E", "10°E"]),
+    ],
+)
+def test_degrees_have_round_numbers_and_a_letter(low, high, texts):
+    ticks = degree_ticks(low, high, "EW")
+    assert ticks["ticktext"] == texts
+    assert all(low <= value <= high for value in ticks["tickvals"])
+
+
+def test_the_legend_lies_beside_a_wide_cube_and_below_a_narrow_one(alignment, dataset):
+    def drawn(width, height):
+        return plot_alignment_cube(
+            alignment, node=NODE, dataset=dataset, width=width, height=height
+        ).layout
+
+    wide, narrow = drawn(700, 360), drawn(380, 360)
+    assert (wide.legend.orientation, narrow.legend.orientation) == ("v", "h")
+    assert wide.scene.domain.x[0] > narrow.scene.domain.x[0]
+    assert wide.scene.domain.y[0] < narrow.scene.domain.y[0]
