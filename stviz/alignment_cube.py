@@ -9,7 +9,14 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from stviz.cube_floor import draw_floor, draw_shadows
-from stviz.cube_frame import CubeFrame, frame_scene, measure_frame, size_of
+from stviz.cube_frame import (
+    LEGEND,
+    CubeFrame,
+    frame_scene,
+    measure_frame,
+    place_legend,
+    size_of,
+)
 from stviz.cube_scene import arrow_heads, draw_now, draw_window, gaps, scatter
 from stviz.labels import clock, describe_lead, label_source, time_unit, wrap_facts, wrap_words
 from stviz.places import prepare_places
@@ -19,14 +26,6 @@ from stviz.theme import Theme, color_scale, get_theme, rgba
 __all__ = ["describe_cube", "plot_alignment_cube"]
 
 WIDTH, HEIGHT = 620, 560
-SQUAT = 1.3  # wider than this, times its height, a figure has room for the legend at its side
-# About the pixels that it takes there, and those of its entries in one row.
-LEGEND = {
-    "column": 150,
-    "row": 760,
-    "beside": {"orientation": "v", "y": 1.0, "yanchor": "top"},
-    "below": {"orientation": "h", "y": 0.03, "yanchor": "bottom"},
-}
 MOST_HEADS = 16  # of arrows, the strongest
 SYMBOLS = {"window": ("circle", "window source"), "global": ("diamond", "global source")}
 
@@ -182,15 +181,7 @@ def describe_cube(
         notes.append(_note(text, y=0.9, anchor="top", colors=colors))
     layout = frame_scene(frame, sources, colors)
     margin = {"l": 0, "r": 0, "t": 16 + 20 * len(heading) + 15 * len(lines), "b": 4 + below}
-    inside = (height or HEIGHT) - margin["t"] - margin["b"]
-    if wide > SQUAT * inside + LEGEND["column"]:
-        layout["legend"] |= LEGEND["beside"]
-        room = {"x": [LEGEND["column"] / wide, 0.97], "y": [16 / inside, 1]}
-    else:
-        rows = -(-LEGEND["row"] // wide)
-        layout["legend"] |= LEGEND["below"]
-        room = {"x": [0, 0.95], "y": [min(0.4, (24 + 20 * rows) / inside), 1]}
-    layout["scene"]["domain"] = room
+    place_legend(layout, width=wide, inside=(height or HEIGHT) - margin["t"] - margin["b"])
     layout["scene"]["annotations"] = [_name_target(frame, sources, colors)]
     layout |= {
         "title": {
@@ -206,7 +197,7 @@ def describe_cube(
         "coloraxis": _scale_weights(largest, colors),
         "margin": margin,
         "uirevision": uirevision,
-        "meta": {"squat": SQUAT, "legend": LEGEND},
+        "meta": {"legend": LEGEND},
         "width": width,
         "height": height,
     }

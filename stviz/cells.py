@@ -31,6 +31,9 @@ def is_fine(places: pd.DataFrame) -> bool:
 
     Args:
         places: What `prepare_places` gives.
+
+    Returns:
+        True for more than 4,000 cells.
     """
     return noun_of(places) == "cell" and len(places) > MOST_RECTANGLES
 
@@ -80,6 +83,9 @@ def image_hover(lines: Sequence[tuple[str, str]]) -> HoverTool:
 
     Args:
         lines: Titles and fields of the lines after the first.
+
+    Returns:
+        A tool of Bokeh.
     """
     return HoverTool(
         tooltips=[("at", "$x{custom}"), *lines],

@@ -1,6 +1,7 @@
 """The extent of the space-time cube, its axes and its camera."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,26 @@ from stviz.labels import time_unit
 from stviz.places import EDGES, noun_of
 from stviz.theme import Theme, rgba
 
-__all__ = ["CubeFrame", "degree_ticks", "frame_scene", "measure_frame", "size_of"]
+__all__ = [
+    "LEGEND",
+    "CubeFrame",
+    "degree_ticks",
+    "frame_scene",
+    "measure_frame",
+    "place_legend",
+    "size_of",
+]
 
 SMALLEST, LARGEST = 4.0, 17.0
+# About the pixels that the legend takes at the side, and those of its entries in one row; a figure
+# must be wider than `squat` times its height for a side.
+LEGEND: dict[str, Any] = {
+    "squat": 1.3,
+    "column": 150,
+    "row": 760,
+    "beside": {"orientation": "v", "y": 1.0, "yanchor": "top"},
+    "below": {"orientation": "h", "y": 0.03, "yanchor": "bottom"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +207,26 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
         },
         "hoverlabel": {"bgcolor": colors.paper, "font": {"color": colors.text, "size": 12}},
     }
+
+
+def place_legend(layout: dict, *, width: float, inside: float) -> None:
+    """Put the legend at the side of a cube where there is room for it, else below.
+
+    A page that learns the size of a figure later does the same with `LEGEND`.
+
+    Args:
+        layout: From `frame_scene`, changed in place.
+        width: Of the figure, pixels.
+        inside: Height of the figure without its margins, pixels.
+    """
+    if width > LEGEND["squat"] * inside + LEGEND["column"]:
+        layout["legend"] |= LEGEND["beside"]
+        room = {"x": [LEGEND["column"] / width, 0.97], "y": [16 / inside, 1]}
+    else:
+        rows = -(-LEGEND["row"] // width)
+        layout["legend"] |= LEGEND["below"]
+        room = {"x": [0, 0.95], "y": [min(0.4, (24 + 20 * rows) / inside), 1]}
+    layout["scene"]["domain"] = room
 
 
 def degree_ticks(low: float, high: float, letters: str) -> dict:

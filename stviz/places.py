@@ -93,6 +93,12 @@ def cell_numbers(cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         cells: What `prepare_places` gives for a grid.
+
+    Returns:
+        Numbers from 0, of rows and of columns.
+
+    Raises:
+        ValueError: The places lie on no lattice.
     """
     longitude, latitude = cells["longitude"].to_numpy(), cells["latitude"].to_numpy()
     along, upward = _place_on_axis(longitude), _place_on_axis(latitude)

@@ -106,8 +106,9 @@ class AlignmentView(_AlignmentViewBase):
 
     def _say_trust(self) -> None:
         self.trust.object = trust_html(
-            self.evidence, self._sources, get_theme(self.state.theme), self.deletion.found
-        )
+            self.evidence, self._sources, get_theme(self.state.theme), self.deletion.found,
+            region=len(self.state.region),
+        )  # fmt: skip
 
     def _on_click(self, event: param.parameterized.Event) -> None:
         """Take a source that was clicked for a place that was tapped on the map."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pandas as pd
 import xarray as xr
 
-__all__ = ["box_of", "is_box", "places_of", "region_names"]
+__all__ = ["MOST", "box_of", "evenly", "is_box", "places_of", "region_names"]
 
-MOST = 600  # places of a region: more are evenly drawn from
+MOST = 600  # places that are looked at, or hidden, together
 BOX = re.compile(r"-?\d{1,3}(\.\d{1,6})?(,-?\d{1,3}(\.\d{1,6})?){3}")
 
 
@@ -40,7 +40,7 @@ def places_of(dataset: xr.Dataset, area: str, zones: pd.DataFrame | None = None)
         zones: Polygons of the places, where they are zones.
 
     Returns:
-        Ids; none where there is no such region. Of more than `MOST`, as many evenly spread.
+        Ids; none where there is no such region.
     """
     if not area:
         return []
@@ -54,8 +54,16 @@ def places_of(dataset: xr.Dataset, area: str, zones: pd.DataFrame | None = None)
     else:
         regions = _regions(dataset, zones)
         found = regions.index[regions == area].tolist()
-    every = -(-len(found) // MOST) or 1
-    return found[::every]
+    return found
+
+
+def evenly(places: list[str]) -> list[str]:
+    """Give those of the places of a region that are looked at: all, or some that are spread evenly.
+
+    Args:
+        places: From `places_of`.
+    """
+    return places[:: -(-len(places) // MOST) or 1]
 
 
 def _regions(dataset: xr.Dataset, zones: pd.DataFrame | None) -> pd.Series:

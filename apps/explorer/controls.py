@@ -155,7 +155,7 @@ class Controls(Viewer):
         self.segment.param.watch(lambda event: self._set(segment=event.new), "value")
         self.topk.param.watch(self._on_topk, "value_throttled")
         self.dense.param.watch(self._on_dense, "value")
-        self.hide.on_click(lambda _: self.state.hide(self.state.targets))
+        self.hide.on_click(lambda _: self.state.hide(self.state.region or [self.state.node]))
         self.hide_near.on_click(lambda _: self.state.hide(self.state.places_around()))
         self.area.param.watch(lambda event: self._set(area=event.new), "value")
         self.hidden.param.watch(lambda event: self._set(hidden=event.new), "value")
@@ -284,7 +284,7 @@ class Controls(Viewer):
         if state.evidence is not None:
             box = [state.area] if is_box(state.area) else []
             regions = {ALONE: "", **{name: name for name in self._regions}}
-            regions |= {f"box on the map, {len(state.targets)} places": each for each in box}
+            regions |= {f"box on the map, {len(state.region)} places": each for each in box}
             self.area.param.update(options=regions, value=state.area)
         self.segment.value = state.segment
         self.min_weight.value = state.min_weight

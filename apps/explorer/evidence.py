@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from explorer.area import places_of
+from explorer.area import evenly, places_of
 from explorer.opened import fit_baseline, open_dataset, open_forecaster, open_zones
 from explorer.request import Request
 from sttrans_core import Forecaster, hit_rate
@@ -70,7 +70,7 @@ class Evidence:
 
     def targets(self, request: Request) -> list[str]:
         """List the places whose alignment a request asks for."""
-        return places_of(self.dataset, request.area, self.zones) or [request.node]
+        return evenly(places_of(self.dataset, request.area, self.zones)) or [request.node]
 
     @property
     def trained_topk(self) -> int:
@@ -256,7 +256,8 @@ def _align(
         or Evidence(request=request, dataset=dataset, forecaster=forecaster).trained_topk
     )
     at_once = kept * dataset.sizes["node"] <= SOURCES_AT_ONCE
-    wanted = places_of(dataset, request.area, open_zones(request.dataset)) or [request.node]
+    wanted = evenly(places_of(dataset, request.area, open_zones(request.dataset)))
+    wanted = wanted or [request.node]
     known = wanted[0] in dataset["node"].values
     nodes = None if at_once or not known else wanted
     return forecaster.align(dataset, time, nodes, **_switches(request, forecaster))

@@ -44,9 +44,9 @@ class PlotlyFigure(JSComponent):
         const {data, layout} = JSON.parse(model.figure)
         // The legend lies at the side, or below in as many rows as it needs: as stviz has it for
         // a figure of a given size.
-        const {squat, legend} = layout.meta
+        const {legend} = layout.meta
         const inside = height - layout.margin.t - layout.margin.b
-        if (width > squat * inside + legend.column) {
+        if (width > legend.squat * inside + legend.column) {
           Object.assign(layout.legend, legend.beside)
           layout.scene.domain = {x: [legend.column / width, 0.97], y: [16 / inside, 1]}
         } else {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import param
 
-from explorer.area import places_of
+from explorer.area import MOST, evenly, places_of
 from explorer.catalog import BUNDLED, bundle_of, bundled_variants, find_runs, runs_root
 from explorer.choices import (
     AFTER_LOADING,
@@ -121,6 +121,7 @@ class ExplorerState(param.Parameterized):
     def __init__(self, *, root: Path | None = None, **params: Any) -> None:
         self.root = runs_root() if root is None else Path(root)
         self._later: dict[str, Any] = {}
+        self._region: tuple[Any, str, list[str]] = (None, "", [])  # found, and for what
         super().__init__(**params)
 
     def connect(self, names: Mapping[str, str], query: Mapping[str, Any] | None = None) -> None:
@@ -254,10 +255,13 @@ class ExplorerState(param.Parameterized):
         Args:
             places: Ids.
         """
-        if set(places) <= set(self.hidden):
-            self.hidden = [place for place in self.hidden if place not in places]
+        hidden = list(dict.fromkeys([*self.hidden, *places]))
+        if len(hidden) == len(self.hidden):
+            hidden = [place for place in hidden if place not in set(places)]
+        if len(hidden) > MOST:
+            self.notice = f"At most {MOST} places can be hidden; got {len(hidden)}. Choose fewer."
         else:
-            self.hidden = list(dict.fromkeys([*self.hidden, *places]))
+            self.param.update(hidden=hidden, notice="")
 
     def places_around(self) -> list[str]:
         """List the selected place and those that are nearest to it."""
@@ -272,11 +276,21 @@ class ExplorerState(param.Parameterized):
         return nodes[nearest_nodes(*where, count=NEAR + 1)[row]].tolist()
 
     @property
+    def region(self) -> list[str]:
+        """All places of the selected region; none where there is no region."""
+        if self.evidence is None or not self.area:
+            return []
+        dataset = self.evidence.dataset
+        if self._region[0] is not dataset or self._region[1] != self.area:
+            self._region = dataset, self.area, places_of(dataset, self.area, self.evidence.zones)
+        return self._region[2]
+
+    @property
     def targets(self) -> list[str]:
         """The places whose forecast is explained: the selected one, or those of the region."""
         if self.evidence is None:
             return []
-        return places_of(self.evidence.dataset, self.area, self.evidence.zones) or [self.node]
+        return evenly(self.region) or [self.node]
 
     def needs_update(self) -> bool:
         """Say whether what is shown is of another request than what is selected."""

@@ -122,7 +122,12 @@ def _source_row(
 
 
 def trust_html(
-    evidence: Evidence, sources: pd.DataFrame, colors: Theme, deletion: Deletion | None = None
+    evidence: Evidence,
+    sources: pd.DataFrame,
+    colors: Theme,
+    deletion: Deletion | None = None,
+    *,
+    region: int = 0,
 ) -> str:
     """State how much of the attention the picture holds, and on simulated data whether it is true.
 
@@ -131,6 +136,7 @@ def trust_html(
         sources: What `prepare_alignment` gives for the selection.
         colors: The theme.
         deletion: What the forecast is without its sources, where that was measured.
+        region: How many places the selected region has; 0 where there is none.
 
     Returns:
         One line of HTML.
@@ -143,6 +149,10 @@ def trust_html(
     if np.isfinite(at["covered_mass"]):
         covered = f"{at['covered_mass']:.0%}"
         facts.insert(0, _fact(covered, "of dense attention covered", colors, COVERED))
+    if region > (looked_at := len(at["targets"])):
+        facts.append(
+            _fact(f"{looked_at:,} of {region:,}", "places of the region, evenly spread", colors)
+        )
     alone = evidence.alignment.get("aligned_forecast")
     if alone is not None:
         step = at["last_step"]

@@ -60,6 +60,18 @@ LEGEND = f"""() => {SHOWN}.flatMap(model => [...model.center, ...model.below])
   .find(names => names.includes('measured'))"""
 SHARES = f"""() => ({FIGURE})('How long ago').renderers
   .filter(r => r.glyph?.type === 'Line').flatMap(r => Array.from(r.data_source.data.share))"""
+# The longest line around each figure and the width of the figure, in pixels.
+LINES = f"""() => {{
+  const paper = document.createElement('canvas').getContext('2d')
+  return {SHOWN}.map(figure => {{
+    const lines = [...figure.above, ...figure.below].filter(l => l.type === 'Title' && l.visible)
+    const widths = [figure.title, ...lines].flatMap(line => {{
+      paper.font = `${{line.text_font_style}} ${{line.text_font_size}} ${{line.text_font}}`
+      return line.text.split('\\n').map(part => paper.measureText(part).width)
+    }})
+    return [Math.max(...widths), figure.outer_width]
+  }})
+}}"""
 EPOCHS = f"""() => Math.max(
   ...({FIGURE})('Training').renderers.map(r => r.data_source?.data.x?.length ?? 0))"""
 
@@ -118,6 +130,10 @@ class Explorer:
     def crossed(self) -> int:
         """Count the places that are crossed out on the map."""
         return self.page.evaluate(CROSSES)
+
+    def lines(self) -> list[list[float]]:
+        """Give the longest line around each figure and the width of the figure, in pixels."""
+        return self.page.evaluate(LINES)
 
     def shares(self) -> list[float]:
         """Give the lines of the shares by delay."""

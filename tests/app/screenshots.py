@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks" / "assets"
 DESK, NARROW, PHONE = (1440, 900), (1024, 800), (420, 860)
 WIDTH, COLORS = 1100, 200
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
 SOURCES, CUBE = "td.rank", ".js-plotly-plot canvas"
 
 
@@ -64,9 +66,6 @@ def take(page: Page, url: str, state: State) -> Image.Image:
     page.goto(f"{url}?{urlencode(state.query)}")
     page.locator(state.wait).locator("visible=true").first.wait_for(timeout=120_000)
     page.wait_for_timeout(9000)
-    if state.size == PHONE:
-        page.keyboard.press("Escape")  # closes the drawer with the controls
-        page.wait_for_timeout(3000)
     return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
 
 
@@ -76,11 +75,13 @@ def save(path: Path, image: Image.Image) -> None:
     image.quantize(COLORS, method=Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
 
-def main(names: list[str]) -> None:
-    """Serve the app, then take the pictures."""
-    unknown = sorted(set(names) - set(STATES))
-    if unknown:
-        sys.exit(f"A name must be one of {', '.join(STATES)}; got {unknown[0]!r}.")
+@contextmanager
+def served(runs: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Serve the app as long as the context lasts; give its address and its process.
+
+    Args:
+        runs: Folder of run folders.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -88,27 +89,36 @@ def main(names: list[str]) -> None:
     command = [sys.executable, "-m", "panel", "serve", str(app), "--address", "127.0.0.1"]
     command += ["--port", str(port), "--allow-websocket-origin", f"127.0.0.1:{port}"]
     url = f"http://127.0.0.1:{port}/{app.stem}"
+    server = subprocess.Popen(command, env={**os.environ, "STTRANS_RUNS": str(runs)})
+    try:
+        for _ in range(120):
+            with suppress(OSError):
+                urllib.request.urlopen(url, timeout=30)
+                break
+            time.sleep(0.5)
+        yield url, server
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def main(names: list[str]) -> None:
+    """Serve the app, then take the pictures."""
+    unknown = sorted(set(names) - set(STATES))
+    if unknown:
+        sys.exit(f"A name must be one of {', '.join(STATES)}; got {unknown[0]!r}.")
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as runs, sync_playwright() as driver:
-        server = subprocess.Popen(command, env={**os.environ, "STTRANS_RUNS": runs})
-        try:
-            for _ in range(120):
-                with suppress(OSError):
-                    urllib.request.urlopen(url, timeout=30)
-                    break
-                time.sleep(0.5)
-            browser = driver.chromium.launch(
-                executable_path=shutil.which("chromium"),
-                args=["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"],
-            )
-            for name in names or STATES:
-                page = browser.new_page()
-                save(FOLDER / f"explorer-{name}.png", take(page, url, STATES[name]))
-                page.close()
-            browser.close()
-        finally:
-            server.terminate()
-            server.wait()
+    with (
+        tempfile.TemporaryDirectory() as runs,
+        sync_playwright() as driver,
+        served(Path(runs)) as (url, _),
+    ):
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+        for name in names or STATES:
+            page = browser.new_page()
+            save(FOLDER / f"explorer-{name}.png", take(page, url, STATES[name]))
+            page.close()
+        browser.close()
 
 
 if __name__ == "__main__":

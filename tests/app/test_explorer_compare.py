@@ -215,7 +215,7 @@ def test_maps_of_a_comparison_have_one_scale_and_the_difference_is_around_zero(c
     low, high = views[2]._limits()
     assert low == -high
     views[2]._overlay()
-    change = views[2]._places.set_index("node")["value"]
+    change = views[2]._overlay().Points.Sensors.data.set_index("node")["value"]
     step = compared.evidence.last_step(compared.segment)
     expected = (compared.compared.forecast - compared.evidence.forecast)["forecast"]
     assert change["BN05"] == pytest.approx(
@@ -223,7 +223,7 @@ def test_maps_of_a_comparison_have_one_scale_and_the_difference_is_around_zero(c
     )
     views[2].kind.value = "excess"
     views[2]._overlay()
-    assert np.nanmax(views[2]._places["value"]) <= change.abs().max() + 1e-4
+    assert np.nanmax(views[2]._overlay().Points.Sensors.data["value"]) <= change.abs().max() + 1e-4
 
 
 def test_cubes_of_a_comparison_have_one_scale_of_weights_and_one_floor(compared):

@@ -218,6 +218,21 @@ def test_another_dataset_keeps_a_lead_time_chosen(explorer):
     explorer.until(lambda: first.count() == 1)
 
 
+def test_on_a_phone_the_controls_step_aside_and_lines_fit(explorer):
+    page = explorer.home().page
+    data = page.get_by_role("combobox", name=re.compile("^Data"))
+    assert data.is_visible()
+    page.set_viewport_size({"width": 420, "height": 860})
+    explorer.until(lambda: not data.is_visible())
+    explorer.until(lambda: all(line < width < 420 for line, width in explorer.lines()))
+    page.get_by_role("button", name="Open drawer").click()
+    explorer.until(data.is_visible)
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    explorer.until(data.is_visible)
+    explorer.until(lambda: all(line < width for line, width in explorer.lines()))
+
+
 def findings(explorer, **options):
     """Give what axe finds serious on the page in sight, with the places."""
     answer = Axe().run(explorer.page, options={"resultTypes": ["violations"], **options})

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from reader import EPOCHS
+from reader import EPOCHS, Explorer
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
@@ -51,6 +51,24 @@ def test_trainings_take_turns_progress_and_are_cancelled(explorer):
     page.get_by_role("button", name="Cancel").click()
     explorer.sees("Stopped; resume to go on.")
     assert page.get_by_role("button", name="Resume").is_enabled()
+
+
+def test_two_sessions_are_isolated(explorer, browser, page_guard):
+    explorer.home()
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    other = Explorer(context.new_page(), explorer.url)
+    guard = page_guard(other.page)
+    other.open("?run=full&node=BN05")
+    other.page.get_by_label("Dense: every source").click()
+    other.sees(re.compile(r"k = \d{3}"))
+    explorer.tap("AE04")
+    explorer.until(lambda: "AE04" in explorer.cube())
+    assert explorer.page.locator("td.rank").count() == 16
+    assert "BN05" in other.cube()
+    context.close()
+    guard.check()
+    explorer.tap("AE03")
+    explorer.until(lambda: "AE03" in explorer.cube())
 
 
 def test_a_link_is_restored_and_nonsense_is_told(explorer):

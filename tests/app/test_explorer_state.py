@@ -155,6 +155,17 @@ def test_hidden_places_are_no_sources_and_those_around_go_with_them(runs):
     assert state.hidden == []
 
 
+def test_too_many_places_to_hide_are_refused_and_nothing_changes(runs, monkeypatch):
+    monkeypatch.setattr("explorer.state.MOST", 5)
+    state = opened(runs, node="AE03")
+    state.hide(["AE03"])
+    state.hide(state.places_around())
+    assert state.hidden == ["AE03"]
+    assert state.notice == "At most 5 places can be hidden; got 9. Choose fewer."
+    state.hide(["AE03"])
+    assert (state.hidden, state.notice) == ([], "")
+
+
 def test_withheld_steps_are_no_sources(runs):
     state = opened(runs, withhold=["0", "3"])
     state.update()
