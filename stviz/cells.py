@@ -74,8 +74,16 @@ def draw_image(cells: pd.DataFrame, columns: Sequence[str]) -> hv.Image:
     spacing = (latitude[-1] - latitude[0]) / (shape[0] - 1)
     row = np.floor((north - latitude[0]) / spacing + 0.5) // together["row"]
     row = np.clip(row.astype(int), 0, fewer.sizes["row"] - 1)
-    values = (fewer[name].values[row] for name in columns)
-    return hv.Image((x, y, *values), ["x", "y"], list(columns), label=LABELS["cell"])
+    values = {name: fewer[name].values[row] for name in columns}
+    # HoloViews would warn where there is no value, such as measurements of the future.
+    dimensions = [
+        hv.Dimension(name, range=_span(each[np.isfinite(each)])) for name, each in values.items()
+    ]
+    return hv.Image((x, y, *values.values()), ["x", "y"], dimensions, label=LABELS["cell"])
+
+
+def _span(values: np.ndarray) -> tuple[float, float]:
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
 
 def image_hover(lines: Sequence[tuple[str, str]]) -> HoverTool:

@@ -130,7 +130,7 @@ def measure_frame(
     oldest = 1 - at["history_steps"]
     span = at["last_step"] - oldest
     frame = CubeFrame(
-        bounds=map_bounds(unwrapped, latitude, padding=0.05, narrowest=0.5),
+        bounds=map_bounds(unwrapped, latitude, padding=0.05, narrowest=0.5, highest=90.0),
         oldest=oldest,
         floor=oldest - max(1.0, 0.06 * span),
         top=at["last_step"] + max(1.0, 0.08 * span),

@@ -104,7 +104,12 @@ def from_mercator(x: float | np.ndarray, y: float | np.ndarray) -> tuple[np.ndar
 
 
 def map_bounds(
-    longitude: Numbers, latitude: Numbers, *, padding: float = 0.08, narrowest: float = 1 / 3
+    longitude: Numbers,
+    latitude: Numbers,
+    *,
+    padding: float = 0.08,
+    narrowest: float = 1 / 3,
+    highest: float = MERCATOR_MAX_LATITUDE,
 ) -> tuple[float, float, float, float]:
     """Give the frame of a map around places, never empty and not too narrow.
 
@@ -113,6 +118,7 @@ def map_bounds(
         latitude: Numbers north.
         padding: Share of the extent added on each side.
         narrowest: The short side is at least this share of the long one.
+        highest: Degrees north and south where it ends: those of Web Mercator, or 90.
 
     Returns:
         West, south, east and north in degrees.
@@ -127,9 +133,9 @@ def map_bounds(
     half_width, half_height = width * (0.5 + padding), height * (0.5 + padding)
     return (
         middle - half_width,
-        max(centre - half_height, -MERCATOR_MAX_LATITUDE),
+        max(centre - half_height, -highest),
         middle + half_width,
-        min(centre + half_height, MERCATOR_MAX_LATITUDE),
+        min(centre + half_height, highest),
     )
 
 

@@ -108,7 +108,9 @@ def plot_forecast_map(
     stops = colors.error if variable in DIVERGING else colors.value
     quantity = label_quantity(forecast)
     units = forecast.attrs.get("units", "")
-    values = [("forecast", f"@forecast{{0.0}} {units}"), ("measured", f"@target{{0.0}} {units}")]
+    values = [("forecast", f"@forecast{{0.0}} {units}")]
+    if frame["target"].notna().any():  # else this is the future
+        values.append(("measured", f"@target{{0.0}} {units}"))
     colored = {
         "cmap": color_scale(stops),
         "clim": limits or value_limits(forecast, variable=variable, reference=reference),

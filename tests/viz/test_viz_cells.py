@@ -32,6 +32,9 @@ def test_few_cells_stay_rectangles_and_many_become_an_image(globe):
     few = forecast.isel(node=slice(0, 900))  # 10 rows
     assert isinstance(stviz.plot_forecast_map(few).Rectangles.Cells, hv.Rectangles)
     hv.render(stviz.plot_base_map(globe))
+    for values in (np.nan, 280.0):
+        hv.render(stviz.plot_forecast_map(forecast.assign(target=forecast["target"] * values)))
+        hv.render(stviz.plot_forecast_map(forecast * values, variable="error"))
 
 
 def test_each_pixel_has_the_value_of_the_cell_that_it_lies_in(globe):
@@ -107,3 +110,14 @@ def test_the_frame_moves_only_where_something_would_lie_outside(globe):
     assert at["y"].between(y.start, y.end).all()
     # A metre is as long on both axes.
     assert (x.end - x.start) / 400 == pytest.approx((y.end - y.start) / 200)
+
+
+def test_a_cube_at_the_pole_holds_its_target_and_sources(globe):
+    pole = str(globe["node"].values[60 * 90 + 3])
+    alignment = build_alignment(globe, step=40, nodes=[pole])
+    cube = stviz.plot_alignment_cube(alignment, dataset=globe)
+    south, north = cube.layout.scene.yaxis.range
+    for trace in cube.data:
+        if trace.meta in ("target", "sources window", "sources global"):
+            assert all(south <= y <= north for y in trace.y)
+    assert north == 90.0
