@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 from screenshots import CHROMIUM, served
-from timing import WATCH_FIRST, answered, open_page, spots_apart, tap
+from timing import WATCH_FIRST, aim, answered, open_page, spots_apart
 
 SETTLED = 0.25  # of all rounds: until then, caches fill
 
@@ -46,8 +46,11 @@ def tap_together(pages: Sequence[Page], taps: int) -> list[list[float]]:
         spots_apart(page, 1)  # prepares the page
     rounds = []
     for turn in range(taps):
-        for number, page in enumerate(pages):
-            tap(page, spots[(turn + number) % len(spots)])
+        aimed_at = [spots[(turn + number) % len(spots)] for number in range(len(pages))]
+        for page, spot in zip(pages, aimed_at, strict=True):
+            aim(page, spot)
+        for page, (_, x, y) in zip(pages, aimed_at, strict=True):
+            page.mouse.click(x, y)
         rounds.append([answered(page) for page in pages])
     return rounds
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
-from timing import WATCH_FIRST, answered, open_page, spots_apart, tap
+from timing import WATCH_FIRST, aim, answered, open_page, spots_apart
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow, pytest.mark.alone]
 
@@ -76,7 +76,8 @@ def tap_times(page: Page) -> list[float]:
     """Tap sensors all over the map; give the seconds until every view had changed."""
     times = []
     for spot in spots_apart(page, TAPS + WARM_UP):
-        tap(page, spot)
+        aim(page, spot)
+        page.mouse.click(*spot[1:])
         times.append(answered(page))
         page.wait_for_timeout(300)
     return times[WARM_UP:]

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page
 
-__all__ = ["WATCH_FIRST", "answered", "open_page", "spots_apart", "tap"]
+__all__ = ["WATCH_FIRST", "aim", "answered", "open_page", "spots_apart"]
 
 # Notes when map, series and cube are first drawn, in ms from the start of the navigation.
 WATCH_FIRST = """
@@ -87,13 +87,12 @@ def spots_apart(page: Page, count: int) -> list[tuple[str, float, float]]:
     return spots[:: len(spots) // count][:count]
 
 
-def tap(page: Page, spot: tuple[str, float, float]) -> None:
-    """Tap a sensor, and have the page note when every view has changed."""
+def aim(page: Page, spot: tuple[str, float, float]) -> None:
+    """Point at a sensor, and have the page note when every view has changed after the tap."""
     node, x, y = spot
     page.evaluate(WATCH_TAP, node)
     page.mouse.move(x, y)
     page.wait_for_timeout(200)  # as a hand would, so that the hover is over
-    page.mouse.click(x, y)
 
 
 def answered(page: Page) -> float:
