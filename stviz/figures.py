@@ -56,6 +56,7 @@ for (const line of lines) {
   line.text = rows.join("\\n")
 }
 """
+MARK, LEGEND_LETTER, BESIDE = 40, 5.7, 60  # pixels in a legend, and of the axis beside it
 TITLE_LETTER = 9.5  # pixels of an average bold letter
 SUBTITLE, CREDIT = "stviz-subtitle", "stviz-credit"
 TAPPED, BOXED = "stviz-tapped", "stviz-boxed"
@@ -248,6 +249,7 @@ def _decorate(
         # Its tools share their place with the lines above the plot.
         figure.toolbar.autohide = True
         _color_figure(figure, theme, bar)
+        _fit_legends(figure, width or 500)
         figure.background_fill_color = theme.plot if is_map else theme.paper
         # Layouts above stack outwards, so the subtitle goes between the title and the plot.
         lines = [_line(figure, SUBTITLE, "above", theme), _line(figure, CREDIT, "below", theme)]
@@ -264,17 +266,21 @@ def _decorate(
                 line.js_on_change("text", wrap)
                 line.js_on_change("tags", wrap)
         if is_map:
-            if not any("inner_width" in name for name in figure.js_property_callbacks):
-                keep = CustomJS(args={"figure": figure}, code=KEEP_ASPECT)
-                figure.js_on_change("inner_width", keep)
-                figure.js_on_change("inner_height", keep)
-            for axes, dimension in ((figure.xaxis, "lon"), (figure.yaxis, "lat")):
-                for axis in axes:
-                    if not isinstance(axis.ticker, MercatorTicker):
-                        axis.ticker = MercatorTicker(dimension=dimension, desired_num_ticks=5)
-                        axis.formatter = MercatorTickFormatter(dimension=dimension)
+            _set_axes_of_map(figure)
 
     return decorate
+
+
+def _set_axes_of_map(figure: Any) -> None:
+    if not any("inner_width" in name for name in figure.js_property_callbacks):
+        keep = CustomJS(args={"figure": figure}, code=KEEP_ASPECT)
+        figure.js_on_change("inner_width", keep)
+        figure.js_on_change("inner_height", keep)
+    for axes, dimension in ((figure.xaxis, "lon"), (figure.yaxis, "lat")):
+        for axis in axes:
+            if not isinstance(axis.ticker, MercatorTicker):
+                axis.ticker = MercatorTicker(dimension=dimension, desired_num_ticks=5)
+                axis.formatter = MercatorTickFormatter(dimension=dimension)
 
 
 def _listen(on_tap: Callable[[float, float], None]) -> Callable[[Any, Any], None]:
@@ -305,6 +311,15 @@ def _listen_for_box(
             plot.state.on_event(SelectionGeometry, call)
 
     return listen
+
+
+def _fit_legends(figure: Any, width: int) -> None:
+    """Break a row of names that is wider than the figure into columns."""
+    for legend in figure.legend:
+        names = [str(getattr(item.label, "value", "")) for item in legend.items]
+        pixels = [MARK + LEGEND_LETTER * len(name) for name in names]
+        if legend.ncols == "auto" and sum(pixels) > width - BESIDE:
+            legend.ncols = max(1, int((width - BESIDE) // max(pixels)))
 
 
 def _write(line: Title, text: str, wrapped: str, *, between: str = " ") -> None:

@@ -273,3 +273,13 @@ def test_the_scale_bar_leaves_the_sensors_free(corner, is_left):
     (left, right), middle = to_mercator([7.0, 8.0], [50.0, 50.0])[0], to_mercator(7.5, 50)[0]
     assert (bar["x"] < middle).all() == is_left
     assert left - 0.1 * (right - left) < bar["x"].min() < bar["x2"].max() < right * 1.1
+
+
+def test_a_legend_wider_than_the_figure_has_columns():
+    scores = build_scores()
+    models = scores["model"].values
+    assert hv.render(stviz.plot_scores(scores)).legend[0].ncols == "auto"
+    wordy = scores.assign_coords(model=[f"{name}, trained here for long" for name in models])
+    assert hv.render(stviz.plot_scores(wordy, width=700)).legend[0].ncols == 2
+    endless = scores.assign_coords(model=[f"{name} {'x' * 200}" for name in models])
+    assert hv.render(stviz.plot_scores(endless)).legend[0].ncols == 1
