@@ -56,7 +56,7 @@ for (const line of lines) {
   line.text = rows.join("\\n")
 }
 """
-MARK, LEGEND_LETTER, BESIDE = 40, 5.7, 60  # pixels in a legend, and of the axis beside it
+MARK, LEGEND_LETTER, BESIDE = 36, 5.0, 60  # pixels in a legend, and of the axis beside it
 TITLE_LETTER = 9.5  # pixels of an average bold letter
 SUBTITLE, CREDIT = "stviz-subtitle", "stviz-credit"
 TAPPED, BOXED = "stviz-tapped", "stviz-boxed"

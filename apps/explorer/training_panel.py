@@ -41,6 +41,13 @@ LIST = {  # some of the list, and half a line of what is below
     "border-radius": "6px",
 }
 MIDDLE_DOT = " \N{MIDDLE DOT} "
+NOTHING = (
+    "<p style='margin:0 0 6px;font-size:15px'>Nothing was trained from here yet.</p>"
+    "<p style='margin:0;max-width:62ch;opacity:0.8'>Choose data and a variant, then press Train. "
+    "The simulated freeway takes a few minutes on a laptop. Curve and log appear "
+    "here; closing this page or the server stops nothing, and what was trained is among the runs "
+    "at the left, to be opened and compared.</p>"
+)
 
 
 class TrainingPanel(Viewer):
@@ -106,6 +113,16 @@ class TrainingPanel(Viewer):
         self.open.on_click(lambda _: self.on_open(self.chosen))
         self.curve = Figure(self._plot, sizing_mode="stretch_width", height=300, margin=(0, 10))
         self.log = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 12))
+        wide = {"sizing_mode": "stretch_width", "visible": False}
+        self.runs = pn.Column(self.list, margin=(6, 12), scroll="y-auto", styles=LIST, **wide)
+        self.details = pn.Column(
+            self.bar,
+            pn.Row(self.cancel, self.resume, self.open, margin=(0, 6)),
+            self.curve.place,
+            self.log,
+            margin=0,
+            **wide,
+        )
 
     async def _on_start(self, _event: Any) -> None:
         name = self.form.name_.value
@@ -173,8 +190,10 @@ class TrainingPanel(Viewer):
             if not self.chosen and statuses:
                 self.chosen = statuses[0].name
             self._list(statuses)
+            for part in (self.runs, self.details):
+                part.visible = bool(self.chosen)
             if not self.chosen:
-                self.line.object = "Nothing was trained from here yet."
+                self.line.object = NOTHING
                 return
             status = self.jobs.status(self.chosen)
             if status != self._seen:
@@ -237,13 +256,8 @@ class TrainingPanel(Viewer):
         form = pn.Column(
             self.form, styles={"flex": "1 1 280px", "max-width": "380px"}, margin=0
         )  # fmt: skip
-        runs = pn.Column(
-            self.list, sizing_mode="stretch_width", margin=(6, 12), scroll="y-auto", styles=LIST,
-        )  # fmt: skip
         progress = pn.Column(
-            runs, self.line, self.bar,
-            pn.Row(self.cancel, self.resume, self.open, margin=(0, 6)),
-            self.curve.place, self.log,
+            self.runs, self.line, self.details,
             styles={"flex": "2 1 420px", "min-width": "0"}, margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         return pn.Column(

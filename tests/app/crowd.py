@@ -49,8 +49,8 @@ def tap_together(pages: Sequence[Page], taps: int) -> list[list[float]]:
         aimed_at = [spots[(turn + number) % len(spots)] for number in range(len(pages))]
         for page, spot in zip(pages, aimed_at, strict=True):
             aim(page, spot)
-        for page, (_, x, y) in zip(pages, aimed_at, strict=True):
-            page.mouse.click(x, y)
+        for page, spot in zip(pages, aimed_at, strict=True):
+            page.mouse.click(*spot)
         rounds.append([answered(page) for page in pages])
     return rounds
 

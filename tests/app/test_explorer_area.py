@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from explorer.area import box_of, evenly, is_box, places_of, region_names
 from explorer.deletion import measure_deletion
-from explorer.views import ScoresView
+from explorer.views import MapView, ScoresView
 from explorer_runs import opened, train_runs
 
 
@@ -64,6 +64,18 @@ def test_a_large_region_is_sampled_evenly():
     assert 300 < len(looked_at) <= 600
     south = data["latitude"].sel(node=looked_at)
     assert abs(float(south.mean())) < 2
+
+
+def test_a_tap_on_an_image_of_cells_selects_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("stviz.cells.MOST_RECTANGLES", 100)
+    state = opened(tmp_path, run="bundled", data="simulated-weather")
+    view = MapView(state)
+    overlay = view._overlay()
+    assert overlay.Image.Cells.vdims[0].name == "value"
+    cell = view._places.iloc[200]
+    view._on_tap(cell["x"] + 2000, cell["y"] - 2000)  # metres, within the cell
+    assert state.node == cell["node"]
+    assert view._overlay().Rectangles.Selected.data["node"].tolist() == [cell["node"]]
 
 
 def test_readings_of_strong_sources_matter_more_than_random_ones(runs):

@@ -77,7 +77,7 @@ def tap_times(page: Page) -> list[float]:
     times = []
     for spot in spots_apart(page, TAPS + WARM_UP):
         aim(page, spot)
-        page.mouse.click(*spot[1:])
+        page.mouse.click(*spot)
         times.append(answered(page))
         page.wait_for_timeout(300)
     return times[WARM_UP:]
