@@ -21,6 +21,9 @@ Bounds = tuple[float, float, float, float]
 Frame = dict[str, tuple[float, float]]
 # A bar is right for a whole map on which a kilometre changes no more than by this factor.
 SCALE_CHANGE = 1.25
+ACROSS = 450  # pixels, about, of a map at first
+# Where a name may be, seen from its place, in halves of its width and height.
+SIDES = np.array([(0, -1.6), (0, 1.6), (1.15, 0), (-1.15, 0), (0, -3.0), (0, 3.0)])
 
 
 class Ground(NamedTuple):
@@ -72,7 +75,7 @@ def draw_ground(
             return Ground(below, [*above, *scale])
         below.append(_draw_roads(data, places, colors))
         if tiles is None and not data.attrs.get("synthetic"):
-            below.append(_draw_cities(frame or bounds, colors))
+            below.append(_draw_cities(frame or bounds, x=places["x"], y=places["y"], colors=colors))
         below += scale
     return Ground(below, above)
 
@@ -130,22 +133,32 @@ def _draw_roads(data: xr.Dataset, places: pd.DataFrame, colors: Theme) -> hv.Seg
     return options(roads, color=colors.road, line_width=3, line_cap="round")
 
 
-def _draw_cities(bounds: Bounds, colors: Theme) -> hv.Labels:
+def _draw_cities(bounds: Bounds, *, x: pd.Series, y: pd.Series, colors: Theme) -> hv.Labels:
+    """Name cities, each at the side of its place where least lies under the name."""
     west, south, east, north = bounds
     with files("stviz.basemap").joinpath("places.csv").open("rb") as stream:
         cities = pd.read_csv(stream)
     inside = cities["longitude"].between(west, east) & cities["latitude"].between(south, north)
     largest = 3 if east - west < 0.8 else 2 if east - west < 2 else 1
     shown = cities.loc[inside & (cities["size"] <= largest)]
-    x, y = to_mercator(shown["longitude"], shown["latitude"])
-    labels = hv.Labels((x, y, shown["name"]), kdims=["x", "y"], vdims="name")
+    pixel = float(np.ptp(to_mercator([west, east], [0, 0])[0])) / ACROSS
+    east_of, north_of = to_mercator(shown["longitude"], shown["latitude"])
+    taken, room = np.stack([x, y], -1), np.full((len(x), 2), 4 * pixel)  # by sensors and names
+    names = []
+    for name, *at in zip(shown["name"], east_of, north_of, strict=True):
+        half = np.array([2.8 * len(name), 6]) * pixel
+        middles = np.array(at) + SIDES * half
+        under = (np.abs(taken - middles[:, None]) < half + room).all(-1).sum(-1)
+        best = middles[under.argmin()]
+        names.append((*best, name))
+        taken, room = np.append(taken, [best], 0), np.append(room, [half], 0)
+    labels = hv.Labels(names, kdims=["x", "y"], vdims="name")
     return options(
         labels.relabel("Places"),
         text_color=colors.muted,
         text_font_size="8pt",
         text_font_style="italic",
-        text_baseline="top",
-        yoffset=-0.008 * float(np.ptp(to_mercator([west, east], [0, 0])[0])),
+        text_baseline="middle",
     )
 
 

@@ -2,11 +2,15 @@
 
 from importlib.resources import files
 
+import numpy as np
 import pytest
 import shapely
+from builders import build_dataset
 from shapely.geometry import Point
 
+import stviz
 from stviz.basemap import load_basemap
+from stviz.geography import from_mercator
 
 
 @pytest.mark.parametrize(
@@ -83,3 +87,23 @@ def test_the_notices_travel_with_the_files():
 def test_a_layer_that_lies_elsewhere_is_left_out():
     # At sea across the date line, where no turn of the globe brings a state of the USA.
     assert load_basemap((179.9, 60.0, 180.5, 60.6)).empty
+
+
+def test_names_of_cities_avoid_sensors_and_each_other():
+    latitude, longitude = (build_dataset()[each].values for each in ("latitude", "longitude"))
+
+    def names(dataset):
+        labels = stviz.plot_base_map(dataset).Labels.Places.data
+        return labels.set_index(labels.columns[2])[["x", "y"]]
+
+    before = names(build_dataset())
+    assert len(before) > 3
+    hidden = before.index[0]
+    east, north = from_mercator(*before.loc[hidden])
+    dataset = build_dataset().assign_coords(
+        # One that lies elsewhere on the map moves under the name.
+        latitude=("node", np.append(latitude[:-2], [north, latitude[-1]])),
+        longitude=("node", np.append(longitude[:-2], [east, longitude[-1]])),
+    )
+    after = names(dataset)
+    assert abs(after.loc[hidden] - before.loc[hidden]).max() > 500  # metres
