@@ -59,7 +59,13 @@ def _train_here(folder: Path) -> None:
         (folder / "config.json").unlink(missing_ok=True)  # stopped between the first two files
     how = ["--resume"] if has_begun else ["--config", str(folder / "request.json")]
     sys.argv = ["sttrans", "train", "--run-dir", str(folder), *how]
-    sttrans()
+    try:
+        sttrans()
+    except SystemExit as ended:
+        # All is written. To tidy up, Python would take a second, and a page waits for the end.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else bool(ended.code))
 
 
 def _train_there(folder: Path, scheduler: str) -> None:
