@@ -7,7 +7,6 @@ folder of real data, `STTRANS_RUNS` the folder of trained runs (`runs` where it 
 """
 
 import asyncio
-from html import escape
 from threading import Thread
 from typing import Any
 
@@ -16,7 +15,7 @@ import panel_material_ui as pmui
 from bokeh.themes import Theme
 from explorer import keys, plotly_figure, upload  # noqa: F401 - the page learns of these parts now
 from explorer.catalog import find_runs
-from explorer.choices import LINKED, PAGES, SWITCHES, describe
+from explorer.choices import LINKED, PAGES, SWITCHES, describe, plain
 from explorer.state import ExplorerState
 from explorer.style import CARDS, ON_BAR, THEMES, card, waiting
 from panel.util import edit_readonly
@@ -221,7 +220,7 @@ class Explorer:
         self.device.label = f"device: {forecaster.device}" if forecaster else "no run"
 
     def _complain(self, text: str, severity: str = "error") -> None:
-        self.alert.param.update(object=escape(text), severity=severity, visible=bool(text))
+        self.alert.param.update(object=plain(text), severity=severity, visible=bool(text))
 
     def _link(self) -> None:
         location = pn.state.location

@@ -93,7 +93,15 @@ def as_nodes(dataset: xr.Dataset) -> xr.Dataset:
     Returns:
         The node dataset, with ids such as "52.5N 1.25W", the place of each node in `latitude` and
         `longitude` (degrees, as in the grid), and the same attributes.
+
+    Raises:
+        ValueError: It is no dataset.
     """
+    if not isinstance(dataset, xr.Dataset):
+        raise ValueError(
+            f"Labelled data must be an xarray.Dataset; got {type(dataset).__name__}. Pass what "
+            "load_dataset, forecast or align gives."
+        )
     if not is_grid(dataset):
         return dataset
     latitude, longitude = (dataset[name].values for name in _CELL_DIMS)

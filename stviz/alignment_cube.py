@@ -1,7 +1,8 @@
 """The alignment in space-time: a Plotly cube with the map as its floor and time going up."""
 
 from collections.abc import Sequence
-from html import escape
+from functools import partial
+from html import escape as escape_all
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import xarray as xr
 
 from stviz.cube_floor import draw_floor, draw_shadows
 from stviz.cube_frame import (
+    EYE,
     LEGEND,
     CubeFrame,
     frame_scene,
@@ -17,14 +19,23 @@ from stviz.cube_frame import (
     place_legend,
     size_of,
 )
-from stviz.cube_scene import arrow_heads, draw_now, draw_window, gaps, scatter
-from stviz.labels import clock, describe_lead, label_source, time_unit, wrap_facts, wrap_words
+from stviz.cube_scene import arrow_heads, draw_now, draw_window, gaps, scale_weights, scatter
+from stviz.labels import (
+    NO_SOURCE,
+    clock,
+    describe_lead,
+    label_source,
+    time_unit,
+    wrap_facts,
+    wrap_words,
+)
 from stviz.places import prepare_places
 from stviz.prepare_sources import describe_alignment, prepare_alignment, prepare_causes
-from stviz.theme import Theme, color_scale, get_theme, rgba
+from stviz.theme import Theme, get_theme, rgba
 
 __all__ = ["describe_cube", "plot_alignment_cube"]
 
+escape = partial(escape_all, quote=False)  # Plotly shows the entity of a quotation mark as it is
 WIDTH, HEIGHT = 620, 560
 MOST_HEADS = 16  # of arrows, the strongest
 SYMBOLS = {"window": ("circle", "window source"), "global": ("diamond", "global source")}
@@ -177,7 +188,8 @@ def describe_cube(
         _note("<br>".join(credit), y=0.0, anchor="bottom", colors=colors) | {"yshift": -below},
     ]
     if not len(sources):
-        text = f"No source has a weight of at least {sources.attrs['min_weight']:g}."
+        least = sources.attrs["min_weight"]
+        text = f"No source has a weight of at least {least:g}." if least else NO_SOURCE
         notes.append(_note(text, y=0.9, anchor="top", colors=colors))
     layout = frame_scene(frame, sources, colors)
     margin = {"l": 0, "r": 0, "t": 16 + 20 * len(heading) + 15 * len(lines), "b": 4 + below}
@@ -194,10 +206,10 @@ def describe_cube(
             "pad": {"t": 12},
         },
         "annotations": notes,
-        "coloraxis": _scale_weights(largest, colors),
+        "coloraxis": scale_weights(largest, colors),
         "margin": margin,
         "uirevision": uirevision,
-        "meta": {"legend": LEGEND},
+        "meta": {"legend": LEGEND | {"eye": EYE}},
         "width": width,
         "height": height,
     }
@@ -343,25 +355,6 @@ def _draw_causes(frame: CubeFrame, causes: pd.DataFrame, colors: Theme) -> dict:
         name="true causes (simulated)",
         meta="true causes",
     )
-
-
-def _scale_weights(largest: float, colors: Theme) -> dict:
-    palette = color_scale(colors.weight, count=17)
-    return {
-        "colorscale": [[i / 16, color] for i, color in enumerate(palette)],
-        "cmin": 0.0,
-        "cmax": largest,
-        "colorbar": {
-            "title": {"text": "weight", "font": {"color": colors.text, "size": 11}},
-            "tickfont": {"color": colors.muted, "size": 10},
-            "thickness": 11,
-            "len": 0.6,
-            "x": 1.0,
-            "xanchor": "right",
-            "tickformat": ".0%",
-            "outlinewidth": 0,
-        },
-    }
 
 
 def _name_target(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:

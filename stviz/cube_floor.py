@@ -113,7 +113,7 @@ def draw_shadows(
         meta="drop lines",
     )
     text = [
-        f"<b>{escape(row['node'])}</b><br>{row['weight']:.1%} of the weight over "
+        f"<b>{escape(row['node'], quote=False)}</b><br>{row['weight']:.1%} of the weight over "
         f"{row['steps']} time steps<br>{row['distance_km']:.1f} km {row['direction']}"
         for row in weights.to_dict("records")
     ]

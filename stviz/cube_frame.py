@@ -12,6 +12,7 @@ from stviz.places import EDGES, noun_of
 from stviz.theme import Theme, rgba
 
 __all__ = [
+    "EYE",
     "LEGEND",
     "CubeFrame",
     "degree_ticks",
@@ -22,11 +23,13 @@ __all__ = [
 ]
 
 SMALLEST, LARGEST = 4.0, 17.0
+EYE = {"x": 0.68, "y": -1.6, "z": 0.52}
 # About the pixels that the legend takes at the side, and those of its entries in one row; a figure
-# must be wider than `squat` times its height for a side.
+# must be wider than `squat` times its height for a side, and its scene than `slender` times.
 LEGEND: dict[str, Any] = {
     "squat": 1.3,
-    "column": 150,
+    "slender": 1.2,
+    "column": 168,
     "row": 760,
     "beside": {"orientation": "v", "y": 1.0, "yanchor": "top"},
     "below": {"orientation": "h", "y": 0.03, "yanchor": "bottom"},
@@ -190,8 +193,8 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
             "aspectmode": "manual",
             "aspectratio": dict(zip("xyz", frame.aspect, strict=True)),
             "camera": {
-                "eye": {"x": 0.66, "y": -1.55, "z": 0.5},
-                "center": {"x": 0.0, "y": 0.0, "z": -0.18},
+                "eye": EYE,
+                "center": {"x": 0.0, "y": 0.0, "z": -0.22},
             },
             "bgcolor": colors.paper,
         },
@@ -210,7 +213,9 @@ def frame_scene(frame: CubeFrame, sources: pd.DataFrame, colors: Theme) -> dict:
 
 
 def place_legend(layout: dict, *, width: float, inside: float) -> None:
-    """Put the legend at the side of a cube where there is room for it, else below.
+    """Put the legend at the side of a cube where there is room for it, else below, and step back.
+
+    A slender figure shows less of the sides of the cube, unless the eye is farther away.
 
     A page that learns the size of a figure later does the same with `LEGEND`.
 
@@ -227,6 +232,11 @@ def place_legend(layout: dict, *, width: float, inside: float) -> None:
         layout["legend"] |= LEGEND["below"]
         room = {"x": [0, 0.95], "y": [min(0.4, (24 + 20 * rows) / inside), 1]}
     layout["scene"]["domain"] = room
+    across, up = ((room[side][1] - room[side][0]) * size for side, size in
+                  (("x", width), ("y", inside)))  # fmt: skip
+    away = max(1.0, LEGEND["slender"] * up / across)
+    eye = {name: round(number * away, 3) for name, number in EYE.items()}
+    layout["scene"]["camera"] = {**layout["scene"]["camera"], "eye": eye}
 
 
 def degree_ticks(low: float, high: float, letters: str) -> dict:

@@ -8,7 +8,7 @@ import pandas as pd
 from stviz.cube_frame import CubeFrame
 from stviz.geography import nearest_places
 from stviz.places import noun_of
-from stviz.theme import Theme
+from stviz.theme import Theme, color_scale
 
 __all__ = [
     "arrow_heads",
@@ -17,6 +17,7 @@ __all__ = [
     "gaps",
     "mesh",
     "plane",
+    "scale_weights",
     "scatter",
 ]
 
@@ -246,3 +247,31 @@ def gaps(values: np.ndarray) -> list[float | None]:
         A flat list.
     """
     return [None if np.isnan(value) else value for value in values.reshape(-1).tolist()]
+
+
+def scale_weights(largest: float, colors: Theme) -> dict:
+    """Give the scale of colours that markers and arrows share.
+
+    Args:
+        largest: The weight of the last colour.
+        colors: The theme.
+
+    Returns:
+        A Plotly colour axis.
+    """
+    palette = color_scale(colors.weight, count=17)
+    return {
+        "colorscale": [[i / 16, color] for i, color in enumerate(palette)],
+        "cmin": 0.0,
+        "cmax": largest,
+        "colorbar": {
+            "title": {"text": "weight", "font": {"color": colors.text, "size": 11}},
+            "tickfont": {"color": colors.muted, "size": 10},
+            "thickness": 11,
+            "len": 0.6,
+            "x": 1.0,
+            "xanchor": "right",
+            "tickformat": ".0%",
+            "outlinewidth": 0,
+        },
+    }

@@ -10,7 +10,8 @@ import folium
 import numpy as np
 import pandas as pd
 import xarray as xr
-from branca.element import Element, Figure
+from branca.element import Element, Figure, MacroElement
+from folium.template import Template
 
 from stviz.basemap import load_basemap
 from stviz.geography import from_mercator, sensor_edges
@@ -99,10 +100,7 @@ def folium_forecast_map(
     # On this map only: folium's own lists point to content delivery networks.
     figure.default_js = [("leaflet", _data_uri("leaflet.js", "text/javascript"))]
     figure.default_css = [("leaflet_css", _data_uri("leaflet.css", "text/css"))]
-    # Room for the title above and the colour scale below.
-    figure.fit_bounds(
-        [[south, west], [north, east]], padding_top_left=[0, 60], padding_bottom_right=[0, 40]
-    )
+    figure.add_child(_FitOnceSeen([[south, west], [north, east]]))
     is_invented = forecast.attrs.get("synthetic") and noun != "sensor"
     if basemap and tiles is None and not is_invented:
         _add_land(figure, bounds, colors)
@@ -116,6 +114,32 @@ def folium_forecast_map(
         _add_coast(figure, bounds, colors)
     _add_words(figure, forecast, frame, stops, (low, high), colors)
     return figure
+
+
+class _FitOnceSeen(MacroElement):
+    """Fits the map to its places when it has a size, which in a frame of a page comes late."""
+
+    # Room for the title above and the colour scale below.
+    _template = Template("""
+        {% macro script(this, kwargs) %}
+        {
+          const map = {{ this._parent.get_name() }}, place = map.getContainer()
+          const fit = () => map.fitBounds(
+            {{ this.bounds | tojson }}, {paddingTopLeft: [0, 60], paddingBottomRight: [0, 40]})
+          const watcher = new ResizeObserver(() => {
+            if (!place.clientWidth || !place.clientHeight) return
+            watcher.disconnect()
+            map.invalidateSize({animate: false})
+            fit()
+          })
+          watcher.observe(place)
+        }
+        {% endmacro %}
+    """)
+
+    def __init__(self, bounds: list[list[float]]) -> None:
+        super().__init__()
+        self.bounds = bounds
 
 
 @lru_cache(maxsize=4)

@@ -15,6 +15,7 @@ import xarray as xr
 from sttrans_core.schema import interval_of
 
 __all__ = [
+    "NO_SOURCE",
     "clock",
     "describe_lead",
     "label_quantity",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 DOT = " \N{MIDDLE DOT} "
+NO_SOURCE = "There is no source: the model gets no reading that could be one."
 
 
 def pick(data: xr.Dataset, dim: str, value: Hashable | None, *, name: str | None = None) -> Any:

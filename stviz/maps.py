@@ -131,6 +131,7 @@ def plot_forecast_map(
     subtitle = f"for {clock(at['valid_time'])}, forecast at {clock(at['time'])}"
     if forecast.attrs.get("model"):
         subtitle += f"{DOT}{forecast.attrs['model']}"
+    subtitle += _say_beyond(frame["value"], colored["clim"], units)
     if variable == "error":
         subtitle += f"{DOT}red: forecast too high"
     if len(hidden):
@@ -214,6 +215,15 @@ def plot_base_map(
         show_legend=False,
         **map_frame(places),
     )
+
+
+def _say_beyond(values: pd.Series, ends: tuple[float, float], units: str) -> str:
+    """Say how far values lie beyond the ends of a colour scale; nothing where none does."""
+    span = (ends[1] - ends[0]) / 50  # less cannot be told from the end
+    low, high = values.min(), values.max()
+    said = [f"lowest {low:.0f} {units}"] if low < ends[0] - span else []
+    said += [f"highest {high:.0f} {units}"] if high > ends[1] + span else []
+    return f"{DOT}beyond the colours: {', '.join(said)}" if said else ""
 
 
 def _draw_values(

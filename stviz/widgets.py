@@ -106,7 +106,10 @@ class _Controls:
         )
         self.time = widgets.SelectionSlider(
             value=origin,
-            options=[(clock(stamp), stamp) for stamp in origins],
+            # The same year of all would find no room beside the slider.
+            options=[
+                (clock(stamp)[5 * (origins.year.nunique() == 1) :], stamp) for stamp in origins
+            ],
             continuous_update=False,
             description="from",
             layout=widgets.Layout(width="auto", min_width="340px", flex="2 1 340px"),
@@ -206,6 +209,8 @@ class _Explorer:
             self._cube.data = ()
             self._cube.add_traces(figure.data)
             self._cube.update_layout(layout)
-        self._table.value = table.reset_index().to_html(
+        rows = table.reset_index().to_html(
             index=False, escape=True, border=0, justify="left", na_rep="no reading"
         )
+        apart = "<style>.stviz-sources :is(th, td) {padding: 1px 8px}</style>"
+        self._table.value = f"{apart}<div class='stviz-sources'>{rows}</div>"

@@ -2,7 +2,7 @@
 
 __all__ = [
     "AFTER_LOADING", "CAMERA", "DAMAGES", "LINKED", "MAP_VARIABLES", "NEAR", "PAGES", "PICTURES",
-    "SWITCHES", "TAPS", "UNSET", "describe",
+    "SWITCHES", "TAPS", "UNSET", "describe", "plain",
 ]  # fmt: skip
 
 # Parameters that a link to the page restores, by their name in the address.
@@ -50,6 +50,18 @@ PICTURES = ("Space-time cube", "On the map", "Distance", "Delay", "Heads")
 CAMERA = r"^$|^(-?\d{1,3}(\.\d{1,4})?(,(?!$)|$)){6}$"
 TAPS = ("Select", "Hide")  # what a tap, or a box, on the map does
 NEAR = 8  # places around the selected one that are hidden with it
+
+
+def plain(text: str) -> str:
+    """Write a text for an alert, which takes Markdown, so that it shows as it is.
+
+    Args:
+        text: Anything, such as the name of a file, which may look like a link or a picture.
+
+    Returns:
+        The text with all but letters, digits and spaces as HTML entities.
+    """
+    return "".join(each if each.isalnum() or each == " " else f"&#{ord(each)};" for each in text)
 
 
 def describe(error: BaseException) -> str:

@@ -59,7 +59,7 @@ class DifferenceView(MapView):
     @property
     def reference(self) -> xr.Dataset:
         """The forecast of A."""
-        return self.state.evidence.forecast
+        return self.state.evidence.forecast.assign_attrs(model="A")
 
     def _limits(self) -> tuple[float, float]:
         return value_limits(

@@ -85,8 +85,8 @@ class Controls(Viewer):
         step = {"ArrowLeft": lambda: self._move(-1), "ArrowRight": lambda: self._move(1)}
         self.keys = Keys({**step, " ": self._turn_play}, field="Place")
         self.node = pmui.AutocompleteInput(
-            label="Place", options=[], min_characters=1, restrict=True, case_sensitive=False,
-            search_strategy="includes", **WIDE,
+            label="Place: type to search", options=[], min_characters=1, restrict=True,
+            case_sensitive=False, search_strategy="includes", **WIDE,
         )  # fmt: skip
         self.area = pmui.Select(
             label="Region",
@@ -235,8 +235,10 @@ class Controls(Viewer):
         self._nodes = {evidence.name_of([node]): node for node in nodes}
         self.node.options = list(self._nodes)
         has_alignment = evidence.alignment is not None
-        for widget in (self.topk, self.head, self.min_weight, self.window, self.silent):
+        for widget in (self.topk, self.head, self.min_weight, self.window):
             widget.disabled = not has_alignment
+        self.silent.visible = has_alignment
+        self.variant.visible = evidence.forecaster is not None
         if has_alignment:
             trained = evidence.trained_topk
             self.topk.end = max(trained, 2)

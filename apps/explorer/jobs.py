@@ -206,7 +206,9 @@ class TrainingJobs:
         status = self._brief(name, self._living_turns())
         log = read_tail(folder)
         if status.state == "failed":
-            last = log.strip().splitlines()[-1] if log.strip() else "it printed nothing"
+            last = log.strip().splitlines()[-1] if log.strip() else ""
+            if not last or last.startswith("epoch"):  # it had nothing to complain of
+                last = "from outside, or for want of memory; resume goes on after its last epoch"
             status = replace(status, message=f"The process ended early: {last}")
         return replace(status, history=read_history(folder), log=log)
 

@@ -63,10 +63,12 @@ def open_dataset(name: str) -> xr.Dataset:
     try:
         return as_nodes(load_dataset(name, download=False))
     except FileNotFoundError as error:
+        where = ", or run: python -m sttrans_core download " + name
+        if "download=True" not in str(error):  # then the loader says where it is to be had
+            where = f". {str(error).rpartition('; ')[2].partition('. ')[2].rstrip('.')}"
         raise FileNotFoundError(
-            f"{name} must be on this machine; got no file of it. Set STTRANS_DATA "
-            f"to the folder that holds it, or run: python -m sttrans_core download {name}; then "
-            "start the server again."
+            f"{name} must be on this machine; got no file of it. Set STTRANS_DATA to the folder "
+            f"that holds it{where}; then start the server again."
         ) from error
 
 

@@ -54,6 +54,13 @@ class PlotlyFigure(JSComponent):
           Object.assign(layout.legend, legend.below)
           layout.scene.domain = {x: [0, 0.95], y: [Math.min(0.4, (24 + 20 * rows) / inside), 1]}
         }
+        const {x, y} = layout.scene.domain, {eye} = layout.scene.camera
+        const away = Math.max(1, legend.slender * (y[1] - y[0]) * inside / ((x[1] - x[0]) * width))
+        for (const name of ["x", "y", "z"]) eye[name] = legend.eye[name] * away
+        // A phone has no room for letters of that size.
+        const small = Math.min(1, width / 440)
+        layout.title.font.size *= small
+        for (const note of layout.annotations) note.font.size *= small
         await Plotly.react(place, data, {...layout, width, height}, {displaylogo: false})
         const plot = place._fullLayout?.scene?._scene?.glplot
         if (plot && plot !== scene) spare(scene = plot)

@@ -73,26 +73,17 @@ class ExplorerState(param.Parameterized):
         True, doc="Whether near places may be sources in the last steps.", label="Local window"
     )
     silent_heads = param.ListSelector(
-        [],
-        objects=[],
-        check_on_set=True,
+        [], objects=[], check_on_set=True, label="Silent heads",
         doc="Heads whose sources have no say.",
-        label="Silent heads",
-    )
+    )  # fmt: skip
     hidden = param.ListSelector(
-        [],
-        objects=[],
-        check_on_set=True,
+        [], objects=[], check_on_set=True, label="Hidden places",
         doc="Places whose readings the model does not get.",
-        label="Hidden places",
-    )
+    )  # fmt: skip
     withheld = param.ListSelector(
-        [],
-        objects=[],
-        check_on_set=True,
+        [], objects=[], check_on_set=True, label="Withheld steps",
         doc="Steps before the forecast whose readings the model does not get, 0 the newest.",
-        label="Withheld steps",
-    )
+    )  # fmt: skip
     damage = param.Selector(
         objects=DAMAGES, default="", doc="What happens to all readings it sees.", label="Readings"
     )
@@ -164,9 +155,10 @@ class ExplorerState(param.Parameterized):
         try:
             self.param.update(**{name: value})
         except (ValueError, TypeError):
+            now = getattr(self, name)
             complaints.append(
                 f"The link asks for {LINKED[name]}={str(value)[:40]!r}, which is not there; "
-                f"showing {LINKED[name]}={getattr(self, name)!r}."
+                + (f"showing {LINKED[name]}={now!r}." if now not in UNSET else "left out.")
             )
 
     @param.depends("dataset_name", watch=True)
@@ -355,6 +347,8 @@ class ExplorerState(param.Parameterized):
                 self.page = PAGES[0]
             elif self.compared is not None:
                 self.other = self.compared.request.name
+            if self.run in ("", *_present(self.root)):
+                self.refresh_runs()  # what was asked for may be gone
 
     def compute(self) -> "tuple[Evidence, Evidence | None]":
         """Compute what is to be shown, without changing anything.
@@ -387,6 +381,10 @@ class ExplorerState(param.Parameterized):
             self.go_back()
             return
         self.show(*found)
+
+
+def _present(root: Path) -> list[str]:
+    return [BUNDLED, *(run.name for run in find_runs(root) if run.has_weights)]
 
 
 def _switches(request: Request) -> dict[str, Any]:

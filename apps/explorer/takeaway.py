@@ -4,6 +4,7 @@ Nothing here knows a widget.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from explorer.catalog import bundle_of
+from explorer.choices import DAMAGES, PICTURES
 from explorer.evidence import Evidence
 from explorer.text import effect_html, sources_html, trust_html
 from stviz import (
@@ -24,7 +26,7 @@ from stviz import (
     prepare_forecast_map,
     prepare_series,
 )
-from stviz.labels import clock
+from stviz.labels import clock, name_nodes
 from stviz.theme import get_theme
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ STYLE = """
 body { font: 14px system-ui, sans-serif; max-width: 820px; margin: 24px auto; padding: 0 12px }
 iframe { width: 100%; border: 1px solid #ddd }
 th { text-align: left; padding-right: 12px; white-space: nowrap; vertical-align: top }
-pre { overflow: auto; background: #f4f4f4; padding: 8px }
+pre { white-space: pre-wrap; background: #f4f4f4; padding: 8px }
 """
 
 
@@ -53,6 +55,7 @@ class View:
         head: One head, or None for the mean of all.
         min_weight: Sources below it are not shown.
         variable: What the map shows.
+        picture: How the alignment is shown, one of `PICTURES`.
     """
 
     evidence: Evidence
@@ -61,6 +64,7 @@ class View:
     head: int | None
     min_weight: float
     variable: str
+    picture: str = PICTURES[0]
 
     @property
     def sources(self) -> dict[str, object]:
@@ -78,7 +82,21 @@ class View:
         """A name for files, of letters that every system takes."""
         origin = pd.Timestamp(self.evidence.forecast["time"].values[0])
         dataset = Path(self.evidence.request.dataset).stem
-        return f"{dataset}-{origin:%Y%m%dT%H%M}"
+        place = re.sub(r"[^A-Za-z0-9]+", "-", name_nodes(self.nodes))[:40].strip("-")
+        return "-".join(filter(None, [dataset, f"{origin:%Y%m%dT%H%M}", place]))
+
+    def tell(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Give a table with columns that say what it is of."""
+        lead = self.evidence.forecast["lead_minutes"].values
+        steps = len(lead) // self.evidence.num_segments
+        ahead = lead[[(self.segment - 1) * steps, self.segment * steps - 1]]
+        return table.assign(**{
+            "target": name_nodes(self.nodes),
+            "minutes ahead": f"{ahead[0]:g} to {ahead[1]:g}",
+            "head": "mean" if self.head is None else str(self.head),
+            "forecast at": self.evidence.forecast["time"].values[0],
+            "model": self.evidence.forecast.attrs["model"],
+        })  # fmt: skip
 
 
 def forecast_csv(view: View) -> bytes:
@@ -93,12 +111,14 @@ def series_csv(view: View) -> bytes:
     table = prepare_series(
         evidence.forecast, node=view.node, dataset=evidence.dataset, baselines=baselines
     )
-    return _csv(table.reset_index())
+    units = evidence.forecast.attrs["units"]
+    return _csv(table.reset_index().assign(place=name_nodes(view.nodes), units=units))
 
 
 def sources_csv(view: View) -> bytes:
     """Give the sources of the selected forecast, strongest first."""
-    return _csv(alignment_table(view.evidence.alignment, topk=ALL_SOURCES, **view.sources))
+    table = alignment_table(view.evidence.alignment, topk=ALL_SOURCES, **view.sources)
+    return _csv(view.tell(table))
 
 
 def forecast_parquet(view: View) -> bytes:
@@ -108,7 +128,8 @@ def forecast_parquet(view: View) -> bytes:
 
 def sources_parquet(view: View) -> bytes:
     """Give the table of `sources_csv` with its types, and no text changed."""
-    return _parquet(alignment_table(view.evidence.alignment, topk=ALL_SOURCES, **view.sources))
+    table = alignment_table(view.evidence.alignment, topk=ALL_SOURCES, **view.sources)
+    return _parquet(view.tell(table.assign(time=pd.to_datetime(table["time"]))))
 
 
 def map_geojson(view: View) -> bytes:
@@ -175,7 +196,8 @@ def notebook_code(view: View) -> str:
     if bundle := bundle_of(asked.run, asked.dataset):
         loads, run = "load_pretrained", f"load_pretrained({bundle!r}, {asked.variant!r})"
     has_alignment = evidence.alignment is not None
-    drawn = ["plot_forecast_map", "plot_series"] + ["plot_alignment_cube"] * has_alignment
+    shows, how = _call_of(view, zones=evidence.zones is not None)
+    drawn = ["plot_forecast_map", "plot_series"] + [shows] * has_alignment
     history = evidence.forecaster.config.data.history_steps
     switches = {
         "topk": asked.topk,
@@ -225,12 +247,40 @@ def notebook_code(view: View) -> str:
     if has_alignment:
         lines += [
             f"alignment = forecaster.align({seen}, time, {list(view.nodes)!r}{comma}{options})",
-            "display(plot_alignment_cube(",
-            f"    alignment, node={view.node!r}, segment={view.segment}, head={view.head},",
-            f"    min_weight={view.min_weight}, dataset=dataset{zones},",
+            f"display({shows}(",
+            f"    alignment, node={view.node!r}, segment={view.segment},",
+            f"    {how},",
             "))",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _call_of(view: View, *, zones: bool) -> tuple[str, str]:
+    """Give the function that draws an alignment as the page does, and its last options."""
+    by = {"Distance": "by='distance'", "Delay": "by='delay'"}
+    if view.picture in by:
+        return "plot_alignment_profile", by[view.picture]
+    if view.picture == PICTURES[-1]:
+        return "plot_alignment_heads", "theme='light'"
+    name = "plot_alignment_map" if view.picture == PICTURES[1] else "plot_alignment_cube"
+    options = f"head={view.head}, min_weight={view.min_weight}, dataset=dataset"
+    return name, options + ", zones=zones" * zones
+
+
+def notebook(view: View) -> bytes:
+    """Write a notebook with the cell of `notebook_code`."""
+    asked = view.evidence.request
+    title = f"# {asked.dataset}: {name_nodes(view.nodes)}\n\nA view of the ST-Trans explorer."
+    source = f"import panel as pn\n\npn.extension(inline=True)\n\n{notebook_code(view)}"
+    code = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": title, "id": "view"},
+        {**code, "source": source, "id": "code"},
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return json.dumps({
+        "cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5,
+    }).encode()  # fmt: skip
 
 
 def report(view: View) -> bytes:
@@ -275,6 +325,8 @@ def report(view: View) -> bytes:
         "Place": evidence.name_of(view.nodes),
         "Protocol": "not scored" if scores is None else scores.attrs["protocol"],
     }
+    if evidence.request.is_switched:
+        about["Switched"] = _say_switches(view)
     if evidence.dataset.attrs["synthetic"]:
         about["Note"] = "These readings are simulated."
     rows = "".join(
@@ -293,6 +345,23 @@ def report(view: View) -> bytes:
         f"<style>{STYLE}</style><h1>Can this forecast be trusted?</h1><table>{rows}</table>"
         f"<p>{switches}</p>{shown}{facts}{table}{code}</html>"
     ).encode()
+
+
+def _say_switches(view: View) -> str:
+    """Say in words what was switched live."""
+    asked, evidence = view.evidence.request, view.evidence
+    minutes = evidence.forecast["lead_minutes"].values[0]
+    back = ", ".join(f"{step * minutes:g}" for step in asked.withheld)
+    damage = {value: name for name, value in DAMAGES.items()}
+    said = {
+        f"k = {asked.topk}": asked.topk is not None,
+        "no local window": not asked.window,
+        f"silent heads {', '.join(map(str, asked.silent_heads))}": asked.silent_heads,
+        f"hidden places {', '.join(asked.hidden)}": asked.hidden,
+        f"withheld readings {back} minutes before the forecast": asked.withheld,
+        f"readings: {damage.get(asked.damage, '')}": asked.damage,
+    }
+    return "; ".join(words for words, holds in said.items() if holds)
 
 
 def _page_of(figure: "hv.Overlay") -> str:
@@ -317,10 +386,10 @@ TAKEAWAYS: dict[str, dict[str, Callable[[View], bytes] | None]] = {
     "Sources": {"CSV": sources_csv, "Parquet": sources_parquet},
     "Errors": DRAWN,
     "Forecasts": {"CSV": forecast_csv, "Parquet": forecast_parquet, "NetCDF": forecast_netcdf},
-    "Code": {"Python": lambda view: notebook_code(view).encode()},
+    "Code": {"Notebook": notebook},
 }
 ALIGNED = ("Alignment", "Sources")  # need an alignment
 ENDS = {
     "HTML": "html", "PNG": "png", "SVG": "svg", "GeoJSON": "geojson", "CSV": "csv",
-    "NetCDF": "nc", "Parquet": "parquet", "Python": "py",
+    "NetCDF": "nc", "Parquet": "parquet", "Notebook": "ipynb",
 }  # fmt: skip

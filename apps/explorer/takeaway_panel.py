@@ -64,7 +64,7 @@ class TakeawayPanel(Viewer):
         self.copy = pmui.Button(label="Copy code", margin=4, variant="outlined", **FIELD)
         self.copy.js_on_click(args={"code": self.code}, code=COPY.replace("TEXT", "code.value"))
         watched = ["evidence", "node", "area", "segment", "head", "min_weight", "map_variable"]
-        state.param.watch(self._refresh, watched)
+        state.param.watch(self._refresh, [*watched, "picture"])
         self.subject.param.watch(self._offer, "value")
         self.format.param.watch(self._refresh, "value")
         self._refresh()
@@ -81,6 +81,7 @@ class TakeawayPanel(Viewer):
             head=None if state.head == "mean" else int(state.head),
             min_weight=state.min_weight,
             variable=state.map_variable,
+            picture=state.picture,
         )
 
     def _offer(self, *_events: param.parameterized.Event) -> None:

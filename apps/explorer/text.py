@@ -10,7 +10,7 @@ import xarray as xr
 from explorer.deletion import Deletion
 from explorer.evidence import Evidence
 from stviz import alignment_table
-from stviz.labels import describe_lead
+from stviz.labels import NO_SOURCE, describe_lead
 from stviz.theme import Theme, pick_colors
 
 __all__ = ["comparison_html", "effect_html", "empty_html", "sources_html", "trust_html"]
@@ -87,7 +87,8 @@ def sources_html(evidence: Evidence, selected: dict, colors: Theme) -> str:
         escape(reading): "what was measured there",
     }
     cells = "".join(f"<th title='{words}'>{head}</th>" for head, words in heads.items())
-    body = "".join(rows) or '<tr><td colspan="9">No source has that much weight.</td></tr>'
+    words = "No source has that much weight." if selected["min_weight"] else NO_SOURCE
+    body = "".join(rows) or f'<tr><td colspan="9">{words}</td></tr>'
     return (
         f"{table_style(colors)}<div class='frame'><table><thead><tr>{cells}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
@@ -153,8 +154,11 @@ def trust_html(
         facts.append(
             _fact(f"{looked_at:,} of {region:,}", "places of the region, evenly spread", colors)
         )
+    if asked.silent_heads:
+        words = f"of {evidence.num_heads} heads: their sources have no say in this forecast"
+        facts.insert(0, _fact(f"{len(asked.silent_heads)} silent", words, colors))
     alone = evidence.alignment.get("aligned_forecast")
-    if alone is not None:
+    if alone is not None and len(sources):
         step = at["last_step"]
         targets = list(at["targets"])
         by_sources = float(alone.sel(query_node=targets, horizon=step).mean())
@@ -216,7 +220,7 @@ def effect_html(evidence: Evidence, colors: Theme) -> str:
 
 def _fact(number: str, words: str, colors: Theme, meaning: str = "") -> str:
     return (
-        f"<span title='{escape(meaning)}' style='white-space:nowrap;margin-right:14px;"
+        f"<span title='{escape(meaning)}' style='display:inline-block;margin-right:14px;"
         f"color:{colors.muted};font-size:12px'>"
         f"<b style='color:{colors.text};font-size:13px'>{escape(number)}</b> {escape(words)}</span>"
     )

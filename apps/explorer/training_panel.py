@@ -13,6 +13,7 @@ import param
 from panel.viewable import Viewer
 
 from explorer.catalog import find_runs
+from explorer.choices import plain
 from explorer.figure import Figure
 from explorer.jobs import JobStatus, TrainingJobs
 from explorer.state import ExplorerState
@@ -168,7 +169,7 @@ class TrainingPanel(Viewer):
         return True
 
     def _complain(self, error: Exception) -> None:
-        self.alert.param.update(object=escape(str(error)), visible=True)
+        self.alert.param.update(object=plain(str(error)), visible=True)
 
     def _on_choice(self, event: param.parameterized.Event) -> None:
         index = event.new[0] if isinstance(event.new, tuple) else event.new

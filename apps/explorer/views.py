@@ -230,12 +230,12 @@ class MapView(View):
             return
         places = nodes_within(state.evidence.dataset, bounds=bounds)
         if not places:
-            pn.state.notifications and pn.state.notifications.info("No place lies in this box.")
+            state.notice = "No place lies in this box. Draw it around at least one."
         elif state.tap == HIDE:
             state.hide(places)
         else:
             with pn.io.hold():
-                state.area = box_of(bounds)
+                state.param.update(area=box_of(bounds), notice="")
 
 
 def choose(state: ExplorerState, node: str) -> None:
@@ -259,7 +259,7 @@ def select(state: ExplorerState, node: str) -> None:
         node: The place.
     """
     with pn.io.hold():
-        state.param.update(node=node, area="")
+        state.param.update(node=node, area="", notice="")
 
 
 def color_limits(evidence: Evidence, variable: str) -> tuple[float, float]:

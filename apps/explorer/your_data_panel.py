@@ -16,7 +16,7 @@ import panel_material_ui as pmui
 import param
 from panel.viewable import Viewer
 
-from explorer.choices import describe
+from explorer.choices import describe, plain
 from explorer.figure import Figure
 from explorer.file_reader import kind_of
 from explorer.opened import dataset_names, open_dataset, runs_that_fit
@@ -177,7 +177,7 @@ class YourDataPanel(Viewer):
         )  # fmt: skip
 
     def _complain(self, text: str) -> None:
-        self.alert.param.update(object=escape(text), visible=bool(text))
+        self.alert.param.update(object=plain(text), visible=bool(text))
 
     def _on_file(self, what: str, path: Path) -> None:
         self.uploaded[what] = path
@@ -309,7 +309,7 @@ class YourDataPanel(Viewer):
         self.state.offer(dataset_names(self.state.root))
         words = f"Kept as {file.stem}: it is in the lists of data from now on. "
         words += FITTING if fitting else NONE_FITS
-        self.done.param.update(object=escape(words), visible=True)
+        self.done.param.update(object=plain(words), visible=True)
         self.keep.visible = self.name_.visible = False
         self.run.param.update(options=fitting or NONE, value=next(iter(fitting.values()), ""))
         self.run.visible = self.open.visible = bool(fitting)

@@ -155,7 +155,7 @@ def _pick(opened: OpenedGrid, variable: str | None, level: float | None) -> _Pie
         for name, array in dataset.data_vars.items()
         if array.dtype.kind in "iuf" and len(axes := _axes(array)) == len(_AXES)
     }
-    name = _name(variable, list(gridded), where=where, held=[str(name) for name in dataset])
+    name = _name(variable, list(gridded), where=where, held=_over(dataset))
     array, axes = _at_level(dataset[name], level, where=where), gridded[name]
     others = [dim for dim in array.dims if dim not in axes.values()]
     large = [f"{array.sizes[dim]} along {dim!r}" for dim in others if array.sizes[dim] > 1]
@@ -193,7 +193,8 @@ def _name(variable: str | None, names: list[str], *, where: str, held: list[str]
     if not names:
         raise ValueError(
             f"A grid must hold readings over time, latitude and longitude, each with its "
-            f"coordinate; got {_some(held)} in {where}. Rename the dims of the readings so; only "
+            f"coordinate; got {_some(held)} in {where}. Add the one that is missing, for example "
+            "with expand_dims(time=[...]), or rename the dims of the readings so; only "
             "grids with rows of one latitude and columns of one longitude can be used."
         )
     if variable is not None:
@@ -297,6 +298,10 @@ def _regular(
     )
     readings = readings.assign_coords(time=times.as_unit("ns"))
     return (readings.reindex(time=frame.index) if num_filled else readings), step, num_filled
+
+
+def _over(dataset: xr.Dataset) -> list[str]:
+    return [f"{name} over ({', '.join(map(str, dataset[name].dims))})" for name in dataset]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ def test_a_tap_on_the_map_moves_every_view(explorer):
     explorer.until(lambda: "BN05" in explorer.cube())
     assert explorer.cube("e => JSON.stringify(e.data.map(d => d.customdata))") != sources
     explorer.until(lambda: any(title.endswith("at BN05") for title in explorer.titles()))
-    place = explorer.page.get_by_role("combobox", name="Place", exact=True)
+    place = explorer.page.get_by_role("combobox", name=re.compile("^Place"))
     explorer.until(lambda: place.input_value() == "BN05")
     explorer.until(lambda: "node=BN05" in explorer.page.url)
     # One WebGL context for good, however often the cube changes.
@@ -86,7 +86,7 @@ def test_keys_step_play_and_search(explorer):
     explorer.until(lambda: "BN05" in explorer.cube())
     # In a field, keys are letters.
     step = explorer.step()
-    page.get_by_role("combobox", name="Place", exact=True).press("ArrowLeft")
+    page.get_by_role("combobox", name=re.compile("^Place")).press("ArrowLeft")
     page.wait_for_timeout(500)
     assert explorer.step() == step
 

@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
+import panel_material_ui as pmui
 import param
 import pytest
 from attention_explorer import Explorer
 from explorer.alignment_views import AlignmentView
+from explorer.choices import plain
 from explorer.controls import Controls
 from explorer.state import ExplorerState
 from explorer.views import MapView
@@ -118,7 +122,7 @@ def test_a_damaged_run_leaves_a_page_that_works(runs, tmp_path, monkeypatch):
     (tmp_path / "broken" / "model.safetensors").write_bytes(b"no weights")
     explorer = started(ExplorerState(root=tmp_path))
     assert explorer.alert.visible
-    assert "A run folder must hold data.json" in explorer.alert.object
+    assert "A run folder must hold data.json" in unescape(explorer.alert.object)
     assert "See the message above" in explorer.views["map"].empty.object
     for file in (runs / "full").iterdir():
         (tmp_path / "broken" / file.name).write_bytes(file.read_bytes())
@@ -134,12 +138,23 @@ def test_a_failure_before_anything_is_loaded_is_a_message(tmp_path, monkeypatch)
     monkeypatch.setattr("attention_explorer._load_packages", fail)
     explorer = started(ExplorerState(root=tmp_path))
     assert explorer.alert.visible
-    assert "RuntimeError: &lt;no&gt; packages. Choose another run" in explorer.alert.object
+    assert "<" not in explorer.alert.object
+    assert "RuntimeError: <no> packages. Choose another run" in unescape(explorer.alert.object)
+
+
+@pytest.mark.parametrize(
+    "name", ["notime.nc", "[x](http://evil.nc)", "![x](//evil)", "*a* `b` <b>"]
+)
+def test_no_word_of_a_message_becomes_a_link_or_picture(name):
+    alert = pmui.Alert(object=plain(f"got t2m in {name}."))
+    html = unescape(alert._process_param_change({"object": alert.object})["object"])
+    assert not re.search("<(?!/?p>)", html)
+    assert f"got t2m in {name}." in unescape(html)
 
 
 def test_a_trained_run_is_opened_and_one_without_weights_is_refused(runs):
     explorer = started(ExplorerState(root=runs), lambda page: page._open_run("nowhere"))
-    assert "has no weights yet" in explorer.alert.object
+    assert "has no weights yet" in unescape(explorer.alert.object)
     explorer = started(ExplorerState(root=runs), lambda page: page._open_run("full"))
     assert explorer.state.run == "full"
 

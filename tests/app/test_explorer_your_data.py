@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -278,7 +279,7 @@ def test_a_bad_file_then_a_good_one_is_kept_and_offered(panel, state, tmp_path):
     table, places = write_table(tmp_path, readings(names=ODD_NAMES))
     bring(panel, tmp_path / "bad.csv", places)
     asyncio.run(panel.on_read())
-    assert "must be in one column of bad.csv" in panel.alert.object
+    assert "must be in one column of bad.csv" in unescape(panel.alert.object)
     assert "<" not in panel.alert.object
     assert not panel.keep.visible
     assert panel.fields["time"].options[1:] == ["<html><script>alert(1)</script></html>"]
@@ -294,12 +295,12 @@ def test_a_bad_file_then_a_good_one_is_kept_and_offered(panel, state, tmp_path):
 
     panel.name_.value = "../ring"
     asyncio.run(panel.on_keep())
-    assert "The name of a dataset must be" in panel.alert.object
+    assert "The name of a dataset must be" in unescape(panel.alert.object)
     panel.name_.value = "ring"
     asyncio.run(panel.on_keep())
     file = str(state.root / "data" / "ring.nc")
     assert (panel.alert.visible, panel.done.visible, panel.train.visible) == (False, True, True)
-    assert "No run here can forecast it" in panel.done.object
+    assert "No run here can forecast it" in unescape(panel.done.object)
     assert not panel.open.visible
     assert state.param.dataset_name.names["Own: ring"] == file
     assert state.dataset_name == DATASET, "the selection stays as it is"
@@ -335,12 +336,12 @@ def test_the_form_asks_for_what_a_file_leaves_open(panel):
     with pytest.raises(YourDataError, match="levels must be numbers; got 'low'"):
         panel.options()
     send(panel.uploads["readings"], "a.zip", b"PK")
-    assert "got a.zip. Unpack it first" in panel.alert.object
+    assert "got a.zip. Unpack it first" in unescape(panel.alert.object)
 
 
 def test_without_a_file_it_says_so(panel):
     asyncio.run(panel.on_read())
-    assert "There must be a file of readings; got none." in panel.alert.object
+    assert "There must be a file of readings; got none." in unescape(panel.alert.object)
 
 
 def test_a_path_is_read_only_where_it_may_be(state, tmp_path, monkeypatch):
@@ -349,7 +350,7 @@ def test_a_path_is_read_only_where_it_may_be(state, tmp_path, monkeypatch):
     panel = YourDataPanel(state)
     panel.paths["readings"].value = "/etc/passwd"
     asyncio.run(panel.on_read())
-    assert "A path must lead to a file in the folder" in panel.alert.object
+    assert "A path must lead to a file in the folder" in unescape(panel.alert.object)
     panel.forget()
 
 

@@ -245,7 +245,7 @@ def _with(dataset, **coords):
         (era(), {"variable": "wind"}, "got variable='wind' with t2m"),
         (
             era().drop_vars("latitude"), {},
-            r"over time, latitude and longitude, each with its coordinate; got t2m in the grid",
+            r"each with its coordinate; got t2m over \(time, latitude, longitude\) in the grid",
         ),
         (
             era().rename(latitude="j").assign_coords(lat=("j", NORTH_TO_SOUTH)), {},

@@ -275,6 +275,14 @@ def test_the_scale_bar_leaves_the_sensors_free(corner, is_left):
     assert left - 0.1 * (right - left) < bar["x"].min() < bar["x2"].max() < right * 1.1
 
 
+def test_values_beyond_the_colours_are_told(forecast):
+    low, high = (float(end) for end in (forecast["forecast"].min(), forecast["forecast"].max()))
+    overlay = stviz.plot_forecast_map(forecast, limits=(low + 10, high + 10))
+    assert "beyond the colours: lowest" in "\n".join(words(overlay))
+    assert "highest" not in "\n".join(words(overlay))
+    assert "beyond" not in "\n".join(words(stviz.plot_forecast_map(forecast)))
+
+
 def test_a_legend_wider_than_the_figure_has_columns():
     scores = build_scores()
     models = scores["model"].values
