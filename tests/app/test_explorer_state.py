@@ -167,6 +167,26 @@ def test_too_many_places_to_hide_are_refused_and_nothing_changes(runs, monkeypat
     assert (state.hidden, state.notice) == ([], "")
 
 
+def test_heads_without_a_say_and_sources_that_are_not_there_are_told(runs):
+    state = opened(runs, node="AE03")
+    state.silent_heads = ["0"]
+    state.update()
+    sources = prepare_alignment(state.evidence.alignment, node="AE03")
+    said = re.sub("<[^>]*>", "", trust_html(state.evidence, sources, get_theme("light")))
+    assert f"1 silent of {state.evidence.num_heads} heads: their sources have no say" in said
+    state.withheld = state.param.withheld.objects
+    state.update()
+    sources = prepare_alignment(state.evidence.alignment, node="AE03")
+    assert not len(sources)
+    selected = {"node": ["AE03"], "segment": 1, "head": None, "min_weight": 0.0}
+    for said in (
+        trust_html(state.evidence, sources, get_theme("light")),
+        sources_html(state.evidence, selected, get_theme("light")),
+    ):
+        assert "by these sources alone" not in said
+    assert "There is no source: the model gets no reading" in said
+
+
 def test_withheld_steps_are_no_sources(runs):
     state = opened(runs, withhold=["0", "3"])
     state.update()

@@ -4,11 +4,12 @@ import io
 import json
 
 import geopandas
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from explorer.takeaway import ALIGNED, TAKEAWAYS, View, notebook_code
+from explorer.takeaway import ALIGNED, TAKEAWAYS, View, notebook_code, report
 from explorer.takeaway_panel import TakeawayPanel
 from explorer_runs import opened, train_runs
 
@@ -43,6 +44,11 @@ def test_tables_hold_what_is_shown(runs):
     sources = pd.read_csv(io.BytesIO(_taken(view, "Sources", "CSV")))
     typed = pd.read_parquet(io.BytesIO(_taken(view, "Sources", "Parquet")))
     assert typed["place"].tolist() == sources["place"].tolist()
+    assert typed["time"].dtype.kind == "M"
+    said = sources.iloc[0][["target", "minutes ahead", "head", "model"]].tolist()
+    assert said == ["AE03", "20 to 30", "mean", "full, seed 0"]
+    assert set(series["place"]) == {"AE03"}
+    assert set(series["units"]) == {"mph"}
     typed = pd.read_parquet(io.BytesIO(_taken(view, "Forecasts", "Parquet")))
     assert typed["time"].dtype.kind == "M"
     np.testing.assert_allclose(typed["forecast"], table["forecast"], rtol=1e-5)
@@ -74,16 +80,37 @@ def test_maps_and_arrays_open_elsewhere(runs, tmp_path):
         {"map": "change", "damage": "noise", "silent": ["1"]},
         {"k": 4, "window": "False", "hide": ["AE03"], "withhold": ["0", "5"], "segment": 3},
         {"area": "-99.65,39,-99.55,39.3", "head": "0"},
+        {"picture": "On the map", "min": 0.02},
+        {"picture": "Delay"},
+        {"picture": "Heads"},
     ],
 )
 def test_the_code_makes_the_same_view(runs, query):
     view = _view(runs, **query)
     shown, made = [], {}
     exec(notebook_code(view), {"display": shown.append}, made)  # noqa: S102 - it is ours
-    assert [type(each).__name__ for each in shown] == ["Overlay", "Overlay", "Figure"]
+    last = "Overlay" if "picture" in query else "Figure"
+    assert [type(each).__name__ for each in shown] == ["Overlay", "Overlay", last]
     np.testing.assert_allclose(made["forecast"]["forecast"], view.evidence.forecast["forecast"])
     expected = view.evidence.alignment.sel(query_node=list(view.nodes))
     np.testing.assert_allclose(made["alignment"]["weight"], expected["weight"], atol=1e-5)
+
+
+def test_a_notebook_with_the_view_is_taken_away(runs):
+    view = _view(runs, picture="Heads")
+    made = nbformat.reads(_taken(view, "Code", "Notebook").decode(), as_version=4)
+    nbformat.validate(made)
+    assert notebook_code(view) in made.cells[1].source
+
+
+def test_a_report_says_what_was_switched(runs):
+    view = _view(runs, k=4, silent=["1"], hide=["AE05"], withhold=["0", "5"], damage="missing")
+    said = (
+        "k = 4; silent heads 1; hidden places AE05; withheld readings 0, 25 minutes before the "
+        "forecast; readings: A fifth missing"
+    )
+    assert said in report(view).decode()
+    assert "Switched" not in report(_view(runs)).decode()
 
 
 def test_without_an_alignment_the_rest_is_there(runs):
