@@ -21,7 +21,7 @@ from stviz.geography import from_mercator
 from stviz.labels import DOT, wrap_facts, wrap_words
 from stviz.theme import Theme
 
-__all__ = ["LiveFigure", "beside", "finish", "options"]
+__all__ = ["LiveFigure", "beside", "draw_boxes", "finish", "options"]
 
 # Widens the shorter axis until a metre is as long on both, at any size of the figure.
 KEEP_ASPECT = """
@@ -58,6 +58,13 @@ for (const line of lines) {
 """
 MARK, LEGEND_LETTER, BESIDE = 36, 5.0, 60  # pixels in a legend, and of the axis beside it
 TITLE_LETTER = 9.5  # pixels of an average bold letter
+# What a drag does follows a tag; Bokeh itself looks at that once alone.
+DRAG = """
+const [box, pan] = ["BoxSelect", "Pan"].map(
+  (name) => figure.toolbar.tools.find(({type}) => type === `${name}Tool`))
+if (box && pan) (figure.tags.includes("stviz-boxes") ? box : pan).active = true
+"""
+BOXES = "stviz-boxes"
 SUBTITLE, CREDIT = "stviz-subtitle", "stviz-credit"
 TAPPED, BOXED = "stviz-tapped", "stviz-boxed"
 
@@ -198,11 +205,8 @@ def finish(
     Returns:
         The finished overlay.
     """
-    size: dict[str, Any] = {}
-    if width is not None:
-        size["width"] = width
-    if height is not None:
-        size["height"] = height
+    size: dict[str, Any] = {"width": width, "height": height}
+    size = {name: pixels for name, pixels in size.items() if pixels is not None}
     if width is None or height is None:
         size["responsive"] = True
     if not is_map:
@@ -244,7 +248,7 @@ def _decorate(
 ) -> Callable[[Any, Any], None]:
     def decorate(plot: Any, _element: Any) -> None:
         figure = plot.state
-        # So few marks are drawn at once by hand, while WebGL has to start and to copy each frame.
+        # So few marks are drawn at once by hand; WebGL has to start and to copy each frame.
         figure.output_backend = "canvas"
         # Its tools share their place with the lines above the plot.
         figure.toolbar.autohide = True
@@ -293,6 +297,18 @@ def _listen(on_tap: Callable[[float, float], None]) -> Callable[[Any, Any], None
     return listen
 
 
+def draw_boxes(figure: Any, *, wanted: bool) -> None:
+    """Have a drag over a map draw a box, or move the map.
+
+    Args:
+        figure: A Bokeh figure that listens for boxes.
+        wanted: A box.
+    """
+    tool = next(tool for tool in figure.tools if isinstance(tool, BoxSelectTool))
+    figure.toolbar.active_drag = tool if wanted else "auto"  # of one that is still to be shown
+    figure.tags = [tag for tag in figure.tags if tag != BOXES] + [BOXES] * wanted
+
+
 def _listen_for_box(
     on_box: Callable[[tuple[float, float, float, float]], None],
 ) -> Callable[[Any, Any], None]:
@@ -308,6 +324,7 @@ def _listen_for_box(
             plot.state.tags = [*plot.state.tags, BOXED]
             # Of no renderer: a selection would draw all layers again.
             plot.state.add_tools(BoxSelectTool(renderers=[]))
+            plot.state.js_on_change("tags", CustomJS(args={"figure": plot.state}, code=DRAG))
             plot.state.on_event(SelectionGeometry, call)
 
     return listen

@@ -90,8 +90,8 @@ class Controls(Viewer):
         )  # fmt: skip
         self.area = pmui.Select(
             label="Region",
-            description="The mean of its places. A box on the map selects places, too, with the "
-            "tool at its upper right.",
+            description="The mean of its places. With Box on, a drag over the map selects "
+            "places, too.",
             options={ALONE: ""},
             **WIDE,
         )

@@ -41,22 +41,33 @@ class Figure:
     Args:
         draw: Gives the overlay to show.
         zoom: Ranges that it shares with others; None for its own.
+        on_drawn: Called with the Bokeh figure whenever it is drawn.
         pane: Options of the pane.
     """
 
     def __init__(
-        self, draw: Callable[[], hv.Overlay], *, zoom: SharedZoom | None = None, **pane: Any
+        self,
+        draw: Callable[[], hv.Overlay],
+        *,
+        zoom: SharedZoom | None = None,
+        on_drawn: Callable[[Any], None] = lambda _figure: None,
+        **pane: Any,
     ) -> None:
         self.pane = pn.pane.HoloViews(**{**PANE, **pane})
         # What is to be hidden at times: the pane itself would pass that on to the figure.
         self.place = pn.Column(
             self.pane, sizing_mode=self.pane.sizing_mode, margin=0, height=self.pane.height
         )
-        self._overlay, self._zoom = draw, zoom
+        self._overlay, self._zoom, self._on_drawn = draw, zoom, on_drawn
         self._changes = hv.streams.Counter()
         self._kind: Hashable = self
         self._drawn: tuple[object, ...] = (self,)
         self._live: LiveFigure | None = None
+
+    @property
+    def shown(self) -> Any:
+        """The Bokeh figure on the page; None before there is one."""
+        return self._live and self._live.figure
 
     def as_drawn(self, *drawn: object) -> LiveFigure | None:
         """Give the figure on the page if it only needs other numbers.
@@ -98,8 +109,12 @@ class Figure:
     def _listen(self) -> hv.Overlay:
         overlay = self._overlay()
         self._live = LiveFigure(overlay)
-        if self._zoom is not None:
-            zoom, kind = self._zoom, self._kind
-            before = overlay.opts.get("plot", backend="bokeh").kwargs.get("hooks", [])
-            options(overlay, hooks=[*before, lambda plot, _: zoom.join(plot.state, kind)])
-        return overlay
+        zoom, kind = self._zoom, self._kind
+
+        def finish(plot: Any, _element: Any) -> None:
+            self._on_drawn(plot.state)
+            if zoom is not None:
+                zoom.join(plot.state, kind)
+
+        before = overlay.opts.get("plot", backend="bokeh").kwargs.get("hooks", [])
+        return options(overlay, hooks=[*before, finish])

@@ -58,7 +58,7 @@ class PlotlyFigure(JSComponent):
         const away = Math.max(1, legend.slender * (y[1] - y[0]) * inside / ((x[1] - x[0]) * width))
         for (const name of ["x", "y", "z"]) eye[name] = legend.eye[name] * away
         // A phone has no room for letters of that size.
-        const small = Math.min(1, width / 440)
+        const small = Math.min(1, width / 480)
         layout.title.font.size *= small
         for (const note of layout.annotations) note.font.size *= small
         await Plotly.react(place, data, {...layout, width, height}, {displaylogo: false})

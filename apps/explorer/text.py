@@ -158,7 +158,7 @@ def trust_html(
         words = f"of {evidence.num_heads} heads: their sources have no say in this forecast"
         facts.insert(0, _fact(f"{len(asked.silent_heads)} silent", words, colors))
     alone = evidence.alignment.get("aligned_forecast")
-    if alone is not None and len(sources):
+    if alone is not None and len(sources) and len(asked.silent_heads) < evidence.num_heads:
         step = at["last_step"]
         targets = list(at["targets"])
         by_sources = float(alone.sel(query_node=targets, horizon=step).mean())
@@ -168,7 +168,7 @@ def trust_html(
         facts.append(_fact(f"{by_sources:.1f} {at['units']}", words, colors, ALONE))
     if deletion is not None:
         words = (
-            f"without its {deletion.removed} strongest readings of other places, "
+            f"without its {deletion.removed} strongest readings elsewhere, "
             f"{deletion.random:.2f} without {deletion.removed} random ones"
         )
         facts.append(_fact(f"{deletion.strongest:.2f} {deletion.units}", words, colors, DELETED))

@@ -32,6 +32,7 @@ from stviz import (
     prepare_errors,
 )
 from stviz.areas import few
+from stviz.figures import draw_boxes
 from stviz.places import prepare_places
 from stviz.prepare import value_limits
 from stviz.series import update_series
@@ -167,8 +168,11 @@ class MapView(View):
     def _build(self) -> None:
         choices = self.state.param.map_variable, self.state.param.tap
         groups = [pmui.RadioButtonGroup.from_param(each, label="", **SMALL) for each in choices]
-        self.tools = (pn.FlexBox(*groups, sizing_mode="stretch_width", margin=0),)
-        self.figure = Figure(self._overlay, zoom=self.zoom)
+        # A drag over the map draws a box around places, instead of moving it.
+        self.box = pmui.CheckButtonGroup(options=["Box"], **SMALL)
+        self.box.param.watch(lambda _: self._set_drag(self.figure.shown), "value")
+        self.tools = (pn.FlexBox(*groups, self.box, sizing_mode="stretch_width", margin=0),)
+        self.figure = Figure(self._overlay, zoom=self.zoom, on_drawn=self._set_drag)
         self.filled = self.figure.place
         self._places = pd.DataFrame()
 
@@ -200,6 +204,10 @@ class MapView(View):
         else:
             asked = evidence.request
             self.figure.draw(*drawn, kind=(asked.dataset, bool(asked.hidden)))
+
+    def _set_drag(self, figure: Any) -> None:
+        if figure is not None:
+            draw_boxes(figure, wanted=bool(self.box.value))
 
     def _overlay(self) -> hv.Overlay:
         state = self.state

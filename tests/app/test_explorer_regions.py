@@ -7,10 +7,6 @@ from reader import FIGURE
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
-BOX_TOOL = """() => {
-  for (const model of Bokeh.documents[0]._all_models.values())
-    if (model.type === 'BoxSelectTool' && !model.renderers.length) model.active = true
-}"""
 HEADS = f"""() => Object.fromEntries(['head', 'weight'].map(name => [name, Array.from(
   ({FIGURE})('each head looks').renderers.find(r => r.data_source.data.weight)
     .data_source.data[name])]))"""
@@ -28,7 +24,9 @@ def draw_box(explorer, nodes, seen):
 
 
 def drag(explorer, nodes):
-    explorer.page.evaluate(BOX_TOOL)
+    box = explorer.page.get_by_role("button", name="Box", exact=True)
+    if box.get_attribute("aria-pressed") != "true":
+        box.click()
     spots = explorer.spots()
     (left, top), (right, bottom) = (
         [end(spots[node][axis] for node in nodes) + pad for axis in (0, 1)]
@@ -106,7 +104,7 @@ def test_heads_are_shown_side_by_side(explorer):
 
 def test_a_forecast_is_tried_without_its_sources(explorer):
     explorer.home()
-    explorer.sees(re.compile(r"without its 8 strongest readings of other places"))
+    explorer.sees(re.compile(r"without its 8 strongest readings elsewhere"))
 
 
 def test_a_source_that_is_clicked_in_the_cube_is_selected(explorer):
