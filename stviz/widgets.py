@@ -212,5 +212,5 @@ class _Explorer:
         rows = table.reset_index().to_html(
             index=False, escape=True, border=0, justify="left", na_rep="no reading"
         )
-        apart = "<style>.stviz-sources :is(th, td) {padding: 1px 8px}</style>"
+        apart = "<style>.stviz-sources :is(th, td) {padding: 1px 7px; white-space: nowrap}</style>"
         self._table.value = f"{apart}<div class='stviz-sources'>{rows}</div>"

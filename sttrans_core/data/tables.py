@@ -147,6 +147,11 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise ImportError(
             f"Reading {path.name} needs pyarrow; install it with `pip install 'sttrans[parquet]'`."
         ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path.name} must be text in UTF-8; got byte {error.object[error.start]:#04x} at "
+            f"{error.start}. Save it as CSV in UTF-8; of another kind of file, export a CSV."
+        ) from error
     except (EOFError, OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise ValueError(
             f"{path.name} must be a complete table; got {error}. Write or fetch it again."
@@ -171,9 +176,10 @@ def _split_times(
     else:
         found = [name for name in frame.columns if str(name).strip().lower() in _TIME_NAMES]
     if len(found) != 1:
+        which = "none or several of them called so" if time is None else f"none called {time!r}"
         raise ValueError(
-            f"The time stamps must be in one column of {where}; got time={time!r} with the "
-            f"columns {_some(frame.columns)}. Name the column with time=."
+            f"The time stamps must be in one column of {where}, such as 'time'; got the columns "
+            f"{_some(frame.columns)}, {which}. Name the column with time=."
         )
     times = parse_times(frame[found[0]], where=f"column {found[0]!r} of {where}")
     return times, frame.drop(columns=found)

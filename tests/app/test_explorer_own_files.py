@@ -226,8 +226,8 @@ def gone(folder):
     [
         (without_places, "A table must come with the places of its sensors; got none. Choose"),
         (archive, r"must be a table \(.csv, .* or a grid \(.nc\); got speeds.zip. Unpack it"),
-        (page, "The time stamps must be in one column of speeds.csv; got time=None with"),
-        (binary, "speeds.csv must be a complete table; got 'utf-8' codec can't decode"),
+        (page, "The time stamps must be in one column of speeds.csv, such as 'time'; got the"),
+        (binary, "speeds.csv must be text in UTF-8; got byte 0x"),
         (empty, "speeds.csv must be a complete table; got No columns to parse from file"),
         (no_time, "A grid must hold readings over time, latitude and longitude, .* got t2m"),
         (no_units, "Readings must have a unit; got 't2m' without units in air.nc"),

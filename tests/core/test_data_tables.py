@@ -171,16 +171,20 @@ def _text_cell() -> pd.DataFrame:
         (_wide(), {"interval": "5min"}, "interval must be a step that occurs in the table"),
         (_wide(), {"interval": "1h"}, "interval between times must be constant in the table"),
         (_wide(), {"node": "a"}, "node and value must be given together.*value=None"),
-        (_wide(), {"time": "when"}, "must be in one column of the table; got time='when'"),
+        (
+            _wide(),
+            {"time": "when"},
+            "of the table, such as 'time'; got the columns .*, none called 'when'",
+        ),
         (
             _wide().reset_index(drop=True),
             {},
-            "got time=None with the columns b, a. Name the column",
+            "got the columns b, a, none or several of them called so. Name the column",
         ),
         (
             _wide().assign(time=0, date=0).reset_index(drop=True),
             {},
-            "got time=None with the columns b, a, time, date",
+            "got the columns b, a, time, date",
         ),
         (_wide().assign(when=range(4)), {"time": "when"}, "column 'when' of the table; got int64"),
         (_wide() * np.inf, {}, "finite numbers in the table; got .*inf"),
