@@ -28,7 +28,7 @@ def run_html(letter: str, label: str, color: str, colors: Theme) -> str:
         A line of HTML.
     """
     return (
-        f"<div style='color:{colors.text};font-size:13px;white-space:nowrap;overflow:hidden;"
+        "<div style='font-size:13px;white-space:nowrap;overflow:hidden;"
         f"text-overflow:ellipsis'><b style='background:{color};color:{colors.paper};"
         f"border-radius:3px;padding:0 6px;margin-right:6px'>{escape(letter)}</b>"
         f"{escape(label)}</div>"

@@ -265,6 +265,8 @@ def test_no_page_has_a_serious_finding_of_accessibility(explorer):
     explorer.page.wait_for_timeout(2000)  # colours fade over
     for name in PAGES:
         turn_and_rest(explorer, name)
+        explorer.until(lambda: set(explorer.backgrounds()) <= {DARK})
+        explorer.page.wait_for_timeout(400)
         assert findings(explorer, runOnly=["color-contrast"]) == {}, name
     toggle.click()
     explorer.home()
