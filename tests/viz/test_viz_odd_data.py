@@ -93,3 +93,27 @@ def test_everything_is_drawn_for_odd_data(nodes, west, south, spread, missing, t
     # Sensors around the date line stay on one narrow map.
     assert east_edge - west_edge < 20
     assert len(stviz.alignment_table(alignment)) == min(6, 12 * count)
+
+
+def test_ten_thousand_sensors_are_drawn():
+    random, count = np.random.default_rng(0), 10_000
+    dataset = build_dataset(num_nodes=count, num_steps=40).assign_coords(
+        latitude=("node", 34 + random.random(count)),
+        longitude=("node", -119 + random.random(count)),
+    )
+    node = str(dataset["node"].values[77])
+    forecast = build_forecast(dataset, num_origins=1)
+    alignment = build_alignment(dataset, step=30, nodes=[node])
+    for picture in (
+        stviz.plot_forecast_map(forecast, selected=node),
+        stviz.plot_base_map(dataset),
+        stviz.plot_alignment_map(alignment, dataset=dataset),
+        stviz.plot_alignment_profile(alignment, dataset=dataset),
+        stviz.plot_series(forecast, node=node, dataset=dataset),
+    ):
+        hv.render(picture, backend="bokeh")
+    cube = stviz.plot_alignment_cube(alignment, dataset=dataset, focus=False)
+    (sensors,) = [trace for trace in cube.data if trace.meta == "sensors"]
+    assert len(sensors.x) == count
+    page = stviz.folium_forecast_map(forecast).get_root().render()
+    assert page.count('"Point"') == count
