@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from explorer.catalog import bundle_of
-from explorer.choices import DAMAGES, PICTURES
+from explorer.choices import DAMAGES, PICTURES, plain
 from explorer.evidence import Evidence
 from explorer.text import effect_html, sources_html, trust_html
 from stviz import (
@@ -248,8 +248,7 @@ def notebook_code(view: View) -> str:
         lines += [
             f"alignment = forecaster.align({seen}, time, {list(view.nodes)!r}{comma}{options})",
             f"display({shows}(",
-            f"    alignment, node={view.node!r}, segment={view.segment},",
-            f"    {how},",
+            f"    alignment, node={view.node!r}, segment={view.segment}{how},",
             "))",
         ]
     return "\n".join(lines) + "\n"
@@ -257,20 +256,22 @@ def notebook_code(view: View) -> str:
 
 def _call_of(view: View, *, zones: bool) -> tuple[str, str]:
     """Give the function that draws an alignment as the page does, and its last options."""
-    by = {"Distance": "by='distance'", "Delay": "by='delay'"}
+    by = {"Distance": ", by='distance'", "Delay": ", by='delay'"}
     if view.picture in by:
         return "plot_alignment_profile", by[view.picture]
     if view.picture == PICTURES[-1]:
-        return "plot_alignment_heads", "theme='light'"
+        return "plot_alignment_heads", ""
     name = "plot_alignment_map" if view.picture == PICTURES[1] else "plot_alignment_cube"
-    options = f"head={view.head}, min_weight={view.min_weight}, dataset=dataset"
+    options = f",\n    head={view.head}, min_weight={view.min_weight}, dataset=dataset"
     return name, options + ", zones=zones" * zones
 
 
 def notebook(view: View) -> bytes:
     """Write a notebook with the cell of `notebook_code`."""
     asked = view.evidence.request
-    title = f"# {asked.dataset}: {name_nodes(view.nodes)}\n\nA view of the ST-Trans explorer."
+    # Names are data, which Markdown must not take for links or pictures.
+    what = plain(f"{Path(asked.dataset).stem}: {name_nodes(view.nodes)}")
+    title = f"# {what}\n\nA view of the ST-Trans explorer."
     source = f"import panel as pn\n\npn.extension(inline=True)\n\n{notebook_code(view)}"
     code = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     cells = [

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import holoviews as hv
 import numpy as np
 import pandas as pd
 import pytest
@@ -215,6 +216,9 @@ def test_maps_of_a_comparison_have_one_scale_and_the_difference_is_around_zero(c
     low, high = views[2]._limits()
     assert low == -high
     views[2]._overlay()
+    # Both may be of one name, such as two runs of one variant and seed.
+    caption = hv.render(views[2]._overlay())
+    assert any("higher than that of A" in line.text for line in caption.above if line.name)
     change = views[2]._overlay().Points.Sensors.data.set_index("node")["value"]
     step = compared.evidence.last_step(compared.segment)
     expected = (compared.compared.forecast - compared.evidence.forecast)["forecast"]

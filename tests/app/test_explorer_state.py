@@ -156,6 +156,29 @@ def test_hidden_places_are_no_sources_and_those_around_go_with_them(runs):
     assert state.hidden == []
 
 
+def test_a_run_that_is_deleted_leaves_the_list_and_what_is_shown_stays(runs, tmp_path):
+    for name in ("full", "no_alignment"):
+        shutil.copytree(runs / name, tmp_path / name)
+    state = opened(tmp_path)
+    shutil.rmtree(tmp_path / "no_alignment")
+    state.run = "no_alignment"
+    state.update()
+    assert "no_alignment" in state.problem
+    assert state.run == "full"
+    assert "no_alignment" not in state.param.run.objects.values()
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"), [("era5-uk", "published as GRIB only"), ("pems-bay", "download pems-bay")]
+)
+def test_advice_for_missing_data_can_be_followed(tmp_path, monkeypatch, name, advice):
+    monkeypatch.setenv("STTRANS_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(FileNotFoundError, match=advice) as refused:
+        open_dataset(name)
+    assert ("sttrans_core download" in str(refused.value)) == (name == "pems-bay")
+
+
 def test_too_many_places_to_hide_are_refused_and_nothing_changes(runs, monkeypatch):
     monkeypatch.setattr("explorer.state.MOST", 5)
     state = opened(runs, node="AE03")

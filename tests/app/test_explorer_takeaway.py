@@ -2,6 +2,8 @@
 
 import io
 import json
+from dataclasses import replace
+from html import unescape
 
 import geopandas
 import nbformat
@@ -101,6 +103,10 @@ def test_a_notebook_with_the_view_is_taken_away(runs):
     made = nbformat.reads(_taken(view, "Code", "Notebook").decode(), as_version=4)
     nbformat.validate(made)
     assert notebook_code(view) in made.cells[1].source
+    evil = replace(view, nodes=("![x](http://evil)<b>",))
+    title = json.loads(TAKEAWAYS["Code"]["Notebook"](evil))["cells"][0]["source"]
+    assert not set("![]()<>") & set(title)
+    assert "![x](http://evil)<b>" in unescape(title)
 
 
 def test_a_report_says_what_was_switched(runs):

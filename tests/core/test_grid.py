@@ -3,6 +3,7 @@
 Sizes are primes, one per axis, so that a swapped axis cannot fit by chance.
 """
 
+import inspect
 import time
 
 import dask.array
@@ -413,3 +414,8 @@ def test_a_global_grid_of_decades_is_turned_in_milliseconds():
     assert nodes["target"].shape == (steps, 29_040)
     # 25 ms on an idle core; the bound leaves room for a busy one.
     assert min(seconds) < 0.2
+
+
+def test_what_is_no_dataset_is_refused_in_words() -> None:
+    with pytest.raises(ValueError, match=r"must be an xarray\.Dataset; got str\. Pass what"):
+        inspect.unwrap(as_nodes)("x")
