@@ -118,3 +118,23 @@ def test_the_file_opens_in_a_browser_without_network(forecast, tmp_path, page):
     assert EVIL in tooltip.inner_text()
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert problems == []
+
+
+@pytest.mark.ui
+def test_a_map_in_a_frame_that_gets_its_size_late_shows_its_places(forecast, tmp_path, page):
+    folium_forecast_map(forecast).save(tmp_path / "map.html")
+    frame = "<iframe src='map.html' style='width: 0; height: 0; border: 0'></iframe>"
+    (tmp_path / "page.html").write_text(f"<!doctype html>{frame}")
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto((tmp_path / "page.html").as_uri())
+    inside = page.frame_locator("iframe")
+    inside.locator(".leaflet-container").wait_for(state="attached")
+    page.wait_for_timeout(500)
+    page.locator("iframe").evaluate("e => { e.style.width = '600px'; e.style.height = '400px' }")
+    inside.locator(".leaflet-container canvas").first.wait_for()
+    page.wait_for_timeout(1000)
+    x, y = page.frames[1].evaluate(WHERE_IT_IS)
+    assert 0 < x < 600
+    assert 0 < y < 400
+    assert problems == []
